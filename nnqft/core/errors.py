@@ -1,0 +1,12 @@
+"""The one exception that users of the command line are meant to see."""
+
+
+class InputError(ValueError):
+    """Bad input, told as one line: where, what, and what to do about it.
+
+    Raised before any work starts; the command line prints it and exits with 2.
+    """
+
+    def __init__(self, where: str, what: str, remedy: str):
+        super().__init__(f"{where}: {what}; {remedy}")
+        self.where, self.what, self.remedy = where, what, remedy

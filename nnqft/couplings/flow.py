@@ -1,0 +1,176 @@
+"""Running of the couplings with the cutoff and with the width.
+
+The correlators do not know the cutoff, dG / dLambda = 0, so a coupling fitted at Lambda runs with the vertex integrals
+(Halverson, Maiti, Stoner, arXiv:2008.08601, section 4): beta(g) = dg / dlog Lambda. All cutoffs share one set of data;
+their errors come from the jackknife replicates, never from the scatter about a line.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.stats import chi2 as chi_squared
+
+from nnqft.couplings.fit import CouplingFit, jackknife_covariance, pseudo_inverse
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Beta:
+    """beta(g) = dg / dlog Lambda of the couplings (m,) of one fit.
+
+    values: exact derivative of the fitted couplings; stderr, replicates (R, m): its jackknife errors;
+    theory: what it is if the correlators are exactly those of the fitted couplings; for a constant coupling
+    -lambda dlog I4 / dlog Lambda, averaged over the components as the fit does. The two differ by the residuals.
+    """
+
+    values: Array
+    stderr: Array
+    replicates: Array
+    theory: Array
+
+
+@dataclass(frozen=True)
+class Slope:
+    """Least-squares slope of log |coupling| against log Lambda; NaN with a reason where the logarithm has none."""
+
+    value: float
+    stderr: float
+    replicates: Array
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class PowerLaw:
+    """amplitude * width^exponent with standard errors, from the `used` widths (n_widths,); NaN with a reason."""
+
+    exponent: float
+    stderr: float
+    amplitude: float
+    chi2: float
+    dof: int
+    p_value: float
+    used: NDArray[np.bool_]
+    reason: str = ""
+
+
+def beta_function(
+    fit: CouplingFit, G4c: ArrayLike, replicates: ArrayLike | None, design: Array, design_slope: Array, cutoff: float
+) -> Beta:
+    """Exact beta function of a fit: G4c (q,), replicates (R, q) and design (q, m) as given to `fit_couplings`.
+
+    `design_slope` (q, m) is d design / d Lambda, of :mod:`nnqft.couplings.vertices`. With X = W design and the
+    residual r = W (G4c - design g), g' = (X^T X)^-1 (X'^T r - X^T X' g): the weights W do not depend on Lambda.
+    A refused fit gives NaN.
+    """
+    data = np.asarray(G4c, dtype=np.float64)
+    if not fit.accepted:
+        return Beta(fit.values, fit.values, fit.replicates, fit.values)
+    x, dx = fit.whitening @ design, cutoff * (fit.whitening @ design_slope)
+    inverse = pseudo_inverse(x)
+    running = -inverse @ dx  # what theory makes of g
+    to_couplings = inverse @ fit.whitening
+    to_residual = fit.whitening - x @ to_couplings
+    linear_map = inverse @ inverse.T @ (dx.T @ to_residual) + running @ to_couplings  # beta = linear_map @ data
+    values, theory = linear_map @ data, running @ fit.values
+    if replicates is None:
+        return Beta(values, np.full_like(values, np.nan), fit.replicates, theory)
+    samples = np.asarray(replicates, dtype=np.float64)
+    refits = values + np.sqrt(fit.inflation) * (samples - samples.mean(axis=0)) @ linear_map.T
+    return Beta(values, np.sqrt(np.diagonal(jackknife_covariance(refits))), refits, theory)
+
+
+def finite_difference_beta(cutoffs: ArrayLike, couplings: ArrayLike) -> Array:
+    """Beta by central differences in log Lambda between cutoffs: couplings (n_cutoffs, ...) -> the same shape.
+
+    Exact for power laws: log |g| is differenced where g keeps its sign over all cutoffs, g itself where it does not.
+    The cutoffs must increase; fewer than two have no difference (ValueError).
+    """
+    logs, values = np.log(np.asarray(cutoffs, dtype=np.float64)), np.asarray(couplings, dtype=np.float64)
+    if logs.ndim != 1 or len(logs) < 2 or len(logs) != len(values) or np.any(np.diff(logs) <= 0):
+        raise ValueError("finite differences need at least two increasing cutoffs, one for each row of the couplings")
+    edge = 2 if len(logs) > 2 else 1
+    one_sign = np.all(values > 0, axis=0) | np.all(values < 0, axis=0)
+    magnitude = np.where(one_sign, np.abs(values), 1.0)
+    logarithmic = values * np.gradient(np.log(magnitude), logs, axis=0, edge_order=edge)
+    return np.where(one_sign, logarithmic, np.gradient(values, logs, axis=0, edge_order=edge))
+
+
+def slope(cutoffs: ArrayLike, coupling: ArrayLike, replicates: ArrayLike | None) -> Slope:
+    """Slope of log |coupling| against log Lambda over all cutoffs, with its jackknife error.
+
+    coupling (n_cutoffs,) and replicates (R, n_cutoffs) come from fits of the same data; each cutoff counts the same.
+    Replicates None (noise-free couplings) leaves the error NaN. A coupling that vanishes or changes sign has no slope.
+    """
+    logs, values = np.log(np.asarray(cutoffs, dtype=np.float64)), np.asarray(coupling, dtype=np.float64)
+    samples = np.empty((0, len(values))) if replicates is None else np.asarray(replicates, dtype=np.float64)
+    if logs.shape != values.shape or samples.shape[1:] != values.shape:
+        raise ValueError(f"cutoffs, coupling, replicates do not match: {logs.shape}, {values.shape}, {samples.shape}")
+    if reason := _no_logarithm(logs, values, samples):
+        return Slope(np.nan, np.nan, np.full(len(samples), np.nan), reason)
+    centred = logs - logs.mean()
+    weights = centred / np.sum(centred**2)
+    value, refits = float(np.log(np.abs(values)) @ weights), np.log(np.abs(samples)) @ weights
+    stderr = float(np.sqrt(jackknife_covariance(refits[:, None])[0, 0])) if len(refits) else np.nan
+    return Slope(value, stderr, refits)
+
+
+def _no_logarithm(logs: Array, values: Array, samples: Array) -> str:
+    """Why log |coupling| has no slope; empty if it has one."""
+    if np.unique(logs).size < 2:
+        return "a slope needs two different cutoffs"
+    if not (np.isfinite(values).all() and np.isfinite(samples).all()):
+        return "the coupling was not determined at every cutoff"
+    if np.any(np.sign(values) != np.sign(values[0])) or values[0] == 0:
+        return "the coupling changes sign between the cutoffs"
+    if np.any(np.sign(samples) != np.sign(values[0])):
+        return "the coupling is compatible with zero: some replicates have the other sign"
+    return ""
+
+
+def width_exponent(
+    widths: ArrayLike, cumulants: ArrayLike, replicates: ArrayLike, reference: ArrayLike, *, significance: float = 3.0
+) -> PowerLaw:
+    """Power of the width in a connected correlator: cumulants (n_widths, q), replicates (n_widths, R, q).
+
+    The correlator of each width is reduced to one number, the mean over components of cumulant / reference: the
+    reference (q,), with its signs, is a fixed shape (the exact cumulant at one width, or signs; not these data), and
+    components where it vanishes are left out. log |amplitude| is fitted against log N with the jackknife errors,
+    independent between widths. Widths that are not finite, not `significance` errors away from zero, or of another
+    sign than the most significant one are not `used`.
+    """
+    n, theta = np.asarray(widths, dtype=np.float64), np.asarray(cumulants, dtype=np.float64)
+    samples, shape = np.asarray(replicates, dtype=np.float64), np.asarray(reference, dtype=np.float64)
+    if theta.shape != (len(n), len(shape)) or samples.shape[::2] != theta.shape or samples.ndim != 3:
+        raise ValueError(f"widths, cumulants, replicates do not match: {n.shape}, {theta.shape}, {samples.shape}")
+    weights = np.divide(1.0, shape, out=np.zeros_like(shape), where=shape != 0) / max(1, np.count_nonzero(shape))
+    seen = shape != 0  # a NaN in a component that does not count must not spread
+    amplitude = theta[:, seen] @ weights[seen]
+    stderr = np.array([np.sqrt(jackknife_covariance(s[:, seen] @ weights[seen, None])[0, 0]) for s in samples])
+    used = np.isfinite(amplitude) & np.isfinite(stderr) & (np.abs(amplitude) > significance * stderr)
+    if used.any():
+        best = np.argmax(np.where(used & (stderr > 0), np.abs(amplitude) / np.where(stderr > 0, stderr, 1.0), 0.0))
+        used &= np.sign(amplitude) == np.sign(amplitude[best])
+    if np.unique(n[used]).size < 2:
+        reason = f"{int(used.sum())} width(s) are {significance:g} errors away from zero: a slope needs two"
+        return PowerLaw(np.nan, np.nan, np.nan, np.nan, 0, np.nan, used, reason)
+    return _power_law(np.log(n[used]), amplitude[used], stderr[used], used)
+
+
+def _power_law(logs: Array, amplitude: Array, stderr: Array, used: NDArray[np.bool_]) -> PowerLaw:
+    """Weighted straight line through log |amplitude|; without errors (all zero) every point counts the same."""
+    relative = stderr / np.abs(amplitude)
+    known = bool(np.all(relative > 0))
+    sigma = relative if known else np.ones_like(relative)
+    x = np.stack([np.ones_like(logs), logs], axis=1) / sigma[:, None]
+    y = np.log(np.abs(amplitude)) / sigma
+    covariance = np.linalg.inv(x.T @ x)
+    line = covariance @ x.T @ y
+    height = float(np.sign(amplitude[0]) * np.exp(line[0]))
+    if not known:
+        return PowerLaw(float(line[1]), np.nan, height, np.nan, len(logs) - 2, np.nan, used, "the data have no errors")
+    chi2, dof = float(np.sum((y - x @ line) ** 2)), len(logs) - 2
+    p_value = float(chi_squared.sf(chi2, dof)) if dof else np.nan
+    reason = "" if dof else "two widths: no degree of freedom is left"
+    return PowerLaw(float(line[1]), float(np.sqrt(covariance[1, 1])), height, chi2, dof, p_value, used, reason)

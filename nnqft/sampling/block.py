@@ -1,0 +1,171 @@
+"""One block of networks: draw, reduce to sufficient statistics, forget.
+
+The statistics of a block are power sums of the entries X of a symmetric matrix a network, around a fixed centre, kept
+separately for about 64 sub-batches of the block so that a jackknife has enough groups however few the blocks:
+
+- estimator `marginal`: X = Khat, the covariance of the output given the last hidden layer; the cumulants of f are
+  sums over pairings of the cumulants of Khat (Rao-Blackwell; docs: physics of the estimator);
+- estimator `product`: X = f f^T, the textbook estimator.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import NDArray
+
+from nnqft.core.packing import multisets, pairing_legs, rank
+from nnqft.nets.activations import ACTIVATIONS
+from nnqft.nets.mlp import MLP
+
+SUBBATCHES = 64
+BATCH_NEURONS = 32768
+
+
+@dataclass(frozen=True)
+class BlockSpec:
+    """What a block needs to know, as plain picklable values; everything static for the compiler."""
+
+    activation: str
+    depth: int
+    width: int
+    points: int
+    dimension: int
+    sampler: str
+    estimator: str
+    precision: str
+    networks: int
+    max_order: int
+
+    @property
+    def subbatch(self) -> int:
+        """Networks in a sub-batch (the last one of a block may hold fewer)."""
+        return max(1, self.networks // SUBBATCHES)
+
+    @property
+    def subbatches(self) -> int:
+        """Sub-batches in a block: at least 64 where the block has that many networks."""
+        return -(-self.networks // self.subbatch)
+
+    @property
+    def counts(self) -> NDArray[np.int64]:
+        """Networks in each sub-batch: (subbatches,) int64."""
+        filled = np.minimum(np.arange(1, self.subbatches + 1) * self.subbatch, self.networks)
+        return np.diff(filled, prepend=0)
+
+    @property
+    def sizes(self) -> tuple[int, int, int]:
+        """Lengths of the first, second and third power sums in the statistics vector (0 where not asked for)."""
+        pairs = self.points * (self.points + 1) // 2
+        second = pairs * (pairs + 1) // 2 if self.max_order >= 4 else 0
+        third = len(multisets(self.points, 6)) if self.max_order >= 6 else 0
+        return pairs, second, third
+
+    @property
+    def tail(self) -> int:
+        """How many of the largest deviations of a block are kept for the tail diagnostics."""
+        return min(self.networks, max(SUBBATCHES, self.networks // 256))
+
+
+@dataclass(frozen=True)
+class BlockStatistics:
+    """power (subbatches, sum(sizes)) float64; tail (tail,) descending; tail_sums (3,): sums of d, d^2, d^3."""
+
+    power: NDArray[np.float64]
+    tail: NDArray[np.float64]
+    tail_sums: NDArray[np.float64]
+
+
+def block_statistics(
+    spec: BlockSpec,
+    key: NDArray[np.uint32],
+    x: NDArray[np.float64],
+    sigma_w: float,
+    sigma_b: float,
+    centre: NDArray[np.float64],
+    scale: NDArray[np.float64],
+    batch_neurons: int = BATCH_NEURONS,
+) -> BlockStatistics:
+    """Draw the block's networks and reduce them.
+
+    x (n_x, d_in); centre (pairs,), packed, is subtracted before powers are taken (any fixed value is right; near the
+    mean it keeps digits); scale (pairs,) makes deviations comparable for the tail; `batch_neurons` bounds the memory
+    of one step and never changes a bit of the result.
+    """
+    batch = int(np.clip(batch_neurons // spec.width, 1, spec.networks))
+    arguments = (key, x, np.float64(sigma_w), np.float64(sigma_b), centre, scale)
+    power, tail, tail_sums = _compiled(spec, batch)(*(jnp.asarray(a) for a in arguments))
+    return BlockStatistics(np.asarray(power), np.asarray(tail), np.asarray(tail_sums))
+
+
+def sample_matrices(
+    spec: BlockSpec, key: jax.Array, network: jax.Array, x: jax.Array, sigma_w: jax.Array, sigma_b: jax.Array
+) -> jax.Array:
+    """The symmetric matrix of each network, packed: (networks, pairs) float64 (Khat, or f f^T for `product`)."""
+    net = MLP(ACTIVATIONS[spec.activation], spec.depth, spec.width, spec.sampler, spec.precision)
+    hidden = net.hidden(key, network, x, sigma_w, sigma_b)
+    if spec.estimator == "marginal":
+        matrices = net.kernel(hidden, sigma_w, sigma_b)
+    else:
+        f = net.output(key, network, hidden, sigma_w, sigma_b)
+        matrices = f[:, :, None] * f[:, None, :]
+    rows, columns = multisets(spec.points, 2).T
+    return matrices[:, rows, columns]
+
+
+@lru_cache(maxsize=256)
+def _compiled(spec: BlockSpec, batch: int):
+    options = {"xla_cpu_prefer_vector_width": 512} if jax.default_backend() == "cpu" else None
+    return jax.jit(lambda *arguments: _reduce(spec, batch, *arguments), compiler_options=options)
+
+
+def _reduce(
+    spec: BlockSpec,
+    batch: int,
+    key: jax.Array,
+    x: jax.Array,
+    sigma_w: jax.Array,
+    sigma_b: jax.Array,
+    centre: jax.Array,
+    scale: jax.Array,
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    steps = -(-spec.networks // batch)
+    first = jnp.arange(steps, dtype=jnp.uint32) * jnp.uint32(batch)
+
+    def draw(start: jax.Array) -> jax.Array:
+        network = start + jnp.arange(batch, dtype=jnp.uint32)
+        return sample_matrices(spec, key, network, x, sigma_w, sigma_b) - centre
+
+    deviations = jax.lax.map(draw, first).reshape(steps * batch, -1)[: spec.networks]
+    tail, tail_sums = _tail(spec, deviations, scale)
+    padding = spec.subbatches * spec.subbatch - spec.networks
+    grouped = jnp.pad(deviations, ((0, padding), (0, 0))).reshape(spec.subbatches, spec.subbatch, -1)
+    return jax.lax.map(lambda d: _power_sums(spec, d), grouped), tail, tail_sums
+
+
+def _power_sums(spec: BlockSpec, d: jax.Array) -> jax.Array:
+    """Sums over networks of d_i, d_i d_j and of d_i d_j d_k summed over the 15 pairings of each six-point component."""
+    sums = [d.sum(axis=0)]
+    left, right = multisets(d.shape[1], 2).T
+    if spec.max_order == 4:
+        sums.append((d.T @ d)[left, right])
+    if spec.max_order >= 6:
+        products = d[:, left] * d[:, right]
+        sums.append(products.sum(axis=0))
+        legs = pairing_legs(spec.points, 6)
+        triples = products.T @ d
+        sums.append(triples[rank(legs[..., :2], d.shape[1]), legs[..., 2]].sum(axis=-1))
+    return jnp.concatenate(sums)
+
+
+def _tail(spec: BlockSpec, deviations: jax.Array, scale: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Largest sizes d of a network's deviation, and the sums over the block of d, d^2 and d^3.
+
+    d = root mean square over entries of deviation / scale: the contribution of a network to G2, G4c and G6c goes as
+    its first, second and third power.
+    """
+    size = jnp.sqrt(jnp.mean((deviations / scale) ** 2, axis=1))
+    largest, _ = jax.lax.top_k(size, spec.tail)
+    return largest, jnp.stack([jnp.sum(size), jnp.sum(size**2), jnp.sum(size**3)])

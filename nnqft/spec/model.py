@@ -1,0 +1,165 @@
+"""The scan file as a pydantic model: every key, its type, its default and its meaning.
+
+This model generates ``workflow/schemas/scan.schema.json``; a test keeps the two in step.
+"""
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+SWEEPABLE = ("activation", "depth", "sigma_w", "sigma_b")
+"""Hyperparameters that may be given as a list."""
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+def _no_bool(value: Any) -> Any:
+    """YAML's yes and true are not numbers."""
+    if isinstance(value, bool):
+        raise ValueError("a number is wanted, not true or false")
+    return value
+
+
+def _whole(value: Any) -> Any:
+    """Accept 1e6 and 1.0e+6 where a whole number is wanted (YAML reads the first as text)."""
+    value = _no_bool(value)
+    if isinstance(value, str):
+        try:
+            value = float(value)
+        except ValueError:
+            return value
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _name(value: str) -> str:
+    if not _NAME.fullmatch(value):
+        raise ValueError("a name has 1 to 64 letters, digits, '.', '_' or '-', and starts with a letter or digit")
+    return value
+
+
+Name = Annotated[str, AfterValidator(_name)]
+Real = Annotated[float, Field(allow_inf_nan=False), BeforeValidator(_no_bool)]
+Depth = Annotated[int, Field(ge=1, le=10_000), BeforeValidator(_whole)]
+Sigma = Annotated[float, Field(allow_inf_nan=False, ge=0), BeforeValidator(_no_bool)]
+PositiveSigma = Annotated[float, Field(allow_inf_nan=False, gt=0), BeforeValidator(_no_bool)]
+Order = Annotated[Literal[2, 4, 6], BeforeValidator(_no_bool)]
+Coupling = Literal["lambda_0", "lambda_2", "lambda_nl"]
+
+
+def _distinct(values: list[Any]) -> list[Any]:
+    if len({repr(v) for v in values}) < len(values):
+        raise ValueError("the same value stands twice")
+    return values
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class ArchitectureFamily(_Section):
+    """One entry of `architectures`: an ensemble, or a sweep of ensembles where a value is a list."""
+
+    network: Name = "mlp"
+    """Kind of network (the registry of `nnqft.nets`)."""
+    activation: Name | Annotated[list[Name], Field(min_length=1), AfterValidator(_distinct)]
+    """Nonlinearity of the hidden units; `gauss` is HMS's normalised exponential."""
+    depth: Depth | Annotated[list[Depth], Field(min_length=1), AfterValidator(_distinct)] = 1
+    """Number of hidden layers."""
+    sigma_w: PositiveSigma | Annotated[list[PositiveSigma], Field(min_length=1), AfterValidator(_distinct)] = 1.0
+    """Weights have variance sigma_w^2 / fan_in."""
+    sigma_b: Sigma | Annotated[list[Sigma], Field(min_length=1), AfterValidator(_distinct)] = 0.0
+    """Biases have variance sigma_b^2 (the output's too)."""
+    points: Name
+    """Name of the point set on which the outputs are measured."""
+    swept: Annotated[tuple[str, ...], Field(exclude=True, json_schema_extra={"internal": True})] = ()
+    """The swept keys in the order written (filled in when the file is read; never written by hand)."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _remember_order(cls, data: Any) -> Any:
+        if isinstance(data, dict):
+            if "swept" in data:
+                raise ValueError("swept is not a key: give a hyperparameter a list to sweep it")
+            return {**data, "swept": tuple(k for k in data if k in SWEEPABLE and isinstance(data[k], list))}
+        return data
+
+
+class Ensemble(_Section):
+    """How many networks are drawn, and how."""
+
+    networks: Annotated[int, Field(ge=2, le=10**13), BeforeValidator(_whole)] = 100_000
+    """Networks for each (architecture, width); rounded up to whole blocks."""
+    block: Annotated[int, Field(ge=4, le=2**31), BeforeValidator(_whole)] = 16_384
+    """Networks in a block: the unit of work, commit and resume."""
+    replicates: Annotated[int, Field(ge=2, le=65_536), BeforeValidator(_whole)] = 64
+    """Jackknife groups."""
+    sampler: Literal["conditional", "weights"] = "conditional"
+    """`conditional` draws preactivations given the previous layer (exact and cheap); `weights` draws every weight."""
+    estimator: Literal["marginal", "product"] = "marginal"
+    """`marginal` integrates the last layer exactly (Rao-Blackwell); `product` averages products of outputs."""
+    precision: Literal["auto", "float32", "float64"] = "auto"
+    """Arithmetic of the hidden units; `auto` takes float64 where two points are nearly the same to the network."""
+
+
+class Cumulants(_Section):
+    """Which correlators are estimated."""
+
+    orders: Annotated[list[Order], Field(min_length=1), AfterValidator(_distinct)] = [2, 4, 6]
+    """Orders; a higher one needs the lower ones."""
+
+    @model_validator(mode="after")
+    def _complete(self) -> "Cumulants":
+        if sorted(self.orders) != [2, 4, 6][: len(self.orders)]:
+            raise ValueError("give [2], [2, 4] or [2, 4, 6]: an order needs those below it")
+        return self
+
+
+class Couplings(_Section):
+    """Effective couplings fitted to the four-point cumulants."""
+
+    cutoffs: Annotated[list[PositiveSigma], Field(min_length=1), AfterValidator(_distinct)] = [7, 10, 20, 50, 100, 1000]
+    """Box cutoffs Lambda of the vertex integrals."""
+    models: Annotated[
+        list[Annotated[list[Coupling], Field(min_length=1), AfterValidator(_distinct)]],
+        Field(min_length=1),
+        AfterValidator(_distinct),
+    ] = [["lambda_0"]]
+    """Sets of couplings fitted together."""
+
+
+Coordinates = Annotated[list[Real], Field(min_length=1, max_length=64)]
+PointSet = Annotated[list[Coordinates], Field(min_length=1, max_length=64)]
+
+
+class Scan(_Section):
+    """A whole scan file."""
+
+    name: Name
+    """Results go to results/<name>/."""
+    seed: Annotated[int, Field(ge=0, lt=2**63), BeforeValidator(_whole)]
+    """The only source of randomness."""
+    points: Annotated[dict[Name, PointSet], Field(min_length=1)]
+    """Named sets of input points, each a list of n_x points of d_in coordinates."""
+    architectures: Annotated[dict[Name, ArchitectureFamily], Field(min_length=1)]
+    """Named ensembles and sweeps."""
+    widths: Annotated[
+        list[Annotated[int, Field(ge=1, le=2**24), BeforeValidator(_whole)]],
+        Field(min_length=1),
+        AfterValidator(_distinct),
+    ]
+    """Widths N of the hidden layers."""
+    ensemble: Ensemble = Ensemble()
+    cumulants: Cumulants = Cumulants()
+    couplings: Couplings = Couplings()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Scan":
+        for name, rows in self.points.items():
+            if len({len(row) for row in rows}) > 1:
+                raise ValueError(f"points.{name}: its points have different numbers of coordinates; give each as many")
+        for name, family in self.architectures.items():
+            if family.points not in self.points:
+                known = ", ".join(sorted(self.points))
+                raise ValueError(f"architectures.{name}.points: no point set {family.points!r}; defined are: {known}")
+        return self

@@ -1,0 +1,103 @@
+"""From ``cumulants.zarr`` to ``couplings.zarr``: couplings at every cutoff, by correlated fits of G4c."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from nnqft.couplings.fit import CouplingFit, fit_couplings
+from nnqft.couplings.vertices import COUPLINGS, design, vertex_integrals
+from nnqft.spec.grid import Architecture
+from nnqft.spec.model import Scan
+from nnqft.stages.layout import Layout, by_points, coordinates, dataset
+from nnqft.storage.product import read_tree, write_receipt, write_tree
+
+DIMS = ("architecture", "width", "cutoff", "model")
+NOT_YET = "kappa and held-out points need the six-point fit, which this version does not make"
+UNTRUSTED = "G4c is not converged here (heavy tail): the value is shown, its error bar is not to be trusted"
+
+
+@dataclass(frozen=True)
+class Vertices:
+    """Vertex integrals of one architecture, or the reason why there are none."""
+
+    integrals: dict[str, NDArray[np.float64]] | None
+    reason: str = ""
+
+
+def fit_all_couplings(scan: Scan, layout: Layout) -> None:
+    """Fit every model at every cutoff for every (architecture, width)."""
+    tree = read_tree(layout.store("cumulants"))
+    groups = {p: couplings(scan, group, tree[p].to_dataset().load()) for p, group in by_points(scan).items()}
+    sha = write_tree(layout.store("couplings"), groups, {"couplings_of": "the 1PI effective action"})
+    write_receipt(layout.receipt("couplings"), {"store": "couplings.zarr", "sha256": sha})
+
+
+def couplings(scan: Scan, group: list[Architecture], cumulants: xr.Dataset) -> xr.Dataset:
+    """Couplings, errors, replicates and goodness of fit for the architectures of one point set."""
+    c = scan.couplings
+    shape = len(group), len(scan.widths), len(c.cutoffs), len(c.models)
+    numbers = {name: np.full(shape, np.nan) for name in (*COUPLINGS, "kappa")}
+    errors = {f"{name}_stderr": np.full(shape, np.nan) for name in numbers}
+    quality = {name: np.full(shape, np.nan) for name in ("chi2", "p_value", "mape", "mape_heldout", "condition")}
+    counts = {name: np.zeros(shape, dtype=np.int64) for name in ("dof", "modes", "rank")}
+    replicates = {f"{n}_replicate": np.full((*shape, cumulants.sizes["replicate"]), np.nan) for n in COUPLINGS}
+    status = np.full(shape, "", dtype=object)
+    integrals = [vertices(a, c.cutoffs) for a in group]
+    for a, vertex in enumerate(integrals):
+        status[a] = "" if "G4c" in cumulants else "the four-point cumulant was not estimated (cumulants.orders)"
+        status[a] = vertex.reason or status[a]
+    for position, model, fit in _fits(c.models, integrals, cumulants):
+        for i, name in enumerate(model):
+            numbers[name][position] = fit.values[i]
+            errors[f"{name}_stderr"][position] = fit.stderr[i]
+            replicates[f"{name}_replicate"][position] = fit.replicates[:, i]
+        for name in ("chi2", "p_value", "mape", "condition"):
+            quality[name][position] = getattr(fit, name)
+        for name in counts:
+            counts[name][position] = getattr(fit, name)
+        status[position] = "; ".join(filter(None, [fit.reason, _doubt(cumulants, position), NOT_YET]))
+    variables: dict[str, Any] = {name: (DIMS, v) for name, v in (numbers | errors | quality | counts).items()}
+    variables |= {name: ((*DIMS, "replicate"), values) for name, values in replicates.items()}
+    variables["status"] = (DIMS, status)
+    coords = coordinates(group) | {"width": np.array(scan.widths, dtype=np.int64)}
+    coords |= {"cutoff": np.array(c.cutoffs, dtype=np.float64), "model": model_names(scan)}
+    return dataset(variables, coords, "effective couplings by generalised least squares of G4c")
+
+
+def model_names(scan: Scan) -> NDArray[Any]:
+    """Labels of the models: their couplings joined by '+'."""
+    return np.array(["+".join(model) for model in scan.couplings.models], dtype=object)
+
+
+def vertices(architecture: Architecture, cutoffs: list[float]) -> Vertices:
+    """Vertex integrals of one architecture at all cutoffs; a reason instead where the theory has none."""
+    a = architecture
+    try:
+        return Vertices(vertex_integrals(a.activation, a.sigma_w, a.sigma_b, a.x, cutoffs, depth=a.depth))
+    except (ValueError, RuntimeError) as error:
+        return Vertices(None, str(error))
+
+
+def _fits(
+    models: list[list[str]], integrals: list[Vertices], cumulants: xr.Dataset
+) -> Iterator[tuple[tuple[int, ...], list[str], CouplingFit]]:
+    """The fit at every (architecture, width, cutoff, model) where there is something to fit."""
+    if "G4c" not in cumulants:
+        return
+    data, samples = cumulants["G4c"].values, cumulants["G4c_replicate"].values
+    for a, vertex in enumerate(integrals):
+        if vertex.integrals is None:
+            continue
+        for m, model in enumerate(models):
+            for k, columns in enumerate(design(vertex.integrals, model)):
+                for w in range(cumulants.sizes["width"]):
+                    yield (a, w, k, m), model, fit_couplings(data[a, w], samples[a, w], columns)
+
+
+def _doubt(cumulants: xr.Dataset, position: tuple[int, ...]) -> str:
+    trusted = cumulants["trusted"].sel(order=4).values[position[0], position[1]]
+    return "" if trusted else UNTRUSTED

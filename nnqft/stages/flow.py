@@ -1,0 +1,112 @@
+"""From couplings to ``flow.zarr``: beta functions, slopes against the cutoff, exponents of the width."""
+
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from nnqft.couplings.fit import fit_couplings
+from nnqft.couplings.flow import beta_function, slope, width_exponent
+from nnqft.couplings.vertices import design, design_slope
+from nnqft.spec.grid import Architecture
+from nnqft.spec.model import Scan
+from nnqft.stages.couplings import DIMS, model_names, vertices
+from nnqft.stages.layout import Layout, by_points, coordinates, dataset
+from nnqft.storage.product import read_tree, write_receipt, write_tree
+
+NO_KAPPA = "beta_kappa needs the six-point fit, which this version does not make"
+
+
+def measure_flow(scan: Scan, layout: Layout) -> None:
+    """Measure the running of every coupling."""
+    cumulants, fitted, theory = (read_tree(layout.store(s)) for s in ("cumulants", "couplings", "theory"))
+    groups = {
+        p: flow(scan, group, cumulants[p].to_dataset().load(), fitted[p].to_dataset().load(),
+                theory[p].to_dataset().load())
+        for p, group in by_points(scan).items()
+    }  # fmt: skip
+    sha = write_tree(layout.store("flow"), groups, {})
+    write_receipt(layout.receipt("flow"), {"store": "flow.zarr", "sha256": sha})
+
+
+def flow(
+    scan: Scan, group: list[Architecture], cumulants: xr.Dataset, fitted: xr.Dataset, theory: xr.Dataset
+) -> xr.Dataset:
+    """beta_lambda with error and theory, slope of log |lambda_0| against log Lambda, width exponents."""
+    variables = _betas(scan, group, cumulants) | _slopes(scan, fitted) | _exponents(scan, cumulants, theory)
+    coords = coordinates(group) | {"width": np.array(scan.widths, dtype=np.int64)}
+    coords |= {"cutoff": np.array(scan.couplings.cutoffs, dtype=np.float64), "model": model_names(scan)}
+    coords["order"] = [k for k in sorted(scan.cumulants.orders) if k > 2]
+    return dataset(variables, coords, "flow of the effective couplings with cutoff and width")
+
+
+def _betas(scan: Scan, group: list[Architecture], cumulants: xr.Dataset) -> dict[str, Any]:
+    c = scan.couplings
+    shape = len(group), len(scan.widths), len(c.cutoffs), len(c.models)
+    names = [f"beta_{g}{suffix}" for g in ("lambda", "kappa") for suffix in ("", "_stderr", "_theory")]
+    found = {name: np.full(shape, np.nan) for name in names}
+    status = np.full(shape, NO_KAPPA, dtype=object)
+    for a, architecture in enumerate(group):
+        vertex = vertices(architecture, c.cutoffs)
+        if vertex.integrals is None or "G4c" not in cumulants:
+            status[a] = vertex.reason or "the four-point cumulant was not estimated (cumulants.orders)"
+            continue
+        for m, model in enumerate(c.models):
+            if "lambda_0" not in model:
+                status[a, :, :, m] = f"{'+'.join(model)} has no lambda_0"
+                continue
+            columns, slopes = design(vertex.integrals, model), design_slope(vertex.integrals, model)
+            i = model.index("lambda_0")
+            for w, k in np.ndindex(len(scan.widths), len(c.cutoffs)):
+                data, samples = cumulants["G4c"].values[a, w], cumulants["G4c_replicate"].values[a, w]
+                fit = fit_couplings(data, samples, columns[k])
+                beta = beta_function(fit, data, samples, columns[k], slopes[k], c.cutoffs[k])
+                for suffix, values in (("", beta.values), ("_stderr", beta.stderr), ("_theory", beta.theory)):
+                    found[f"beta_lambda{suffix}"][a, w, k, m] = values[i]
+                status[a, w, k, m] = "; ".join(filter(None, [fit.reason, NO_KAPPA]))
+    return {name: (DIMS, values) for name, values in found.items()} | {"status": (DIMS, status)}
+
+
+def _slopes(scan: Scan, fitted: xr.Dataset) -> dict[str, Any]:
+    """Slope of log |lambda_0| against log Lambda over all cutoffs, for each (architecture, width, model)."""
+    values, samples = fitted["lambda_0"].values, fitted["lambda_0_replicate"].values
+    shape = (*values.shape[:2], values.shape[3])
+    found, error = np.full(shape, np.nan), np.full(shape, np.nan)
+    status = np.full(shape, "", dtype=object)
+    for a, w, m in np.ndindex(shape):
+        fit = slope(scan.couplings.cutoffs, values[a, w, :, m], samples[a, w, :, m].T)
+        found[a, w, m], error[a, w, m], status[a, w, m] = fit.value, fit.stderr, fit.reason
+    dims = ("architecture", "width", "model")
+    return {"slope_lambda": (dims, found), "slope_lambda_stderr": (dims, error), "slope_status": (dims, status)}
+
+
+def _exponents(scan: Scan, cumulants: xr.Dataset, theory: xr.Dataset) -> dict[str, Any]:
+    """Power of N in G4c and G6c, on the shape predicted at the largest width (else on the estimate's signs)."""
+    orders = [k for k in sorted(scan.cumulants.orders) if k > 2]
+    architectures = cumulants.sizes["architecture"]
+    numbers = {name: np.full((architectures, len(orders)), np.nan)
+               for name in ("width_exponent", "width_exponent_stderr", "width_exponent_p_value")}  # fmt: skip
+    status = np.full((architectures, len(orders)), "", dtype=object)
+    for a, (o, order) in ((a, pair) for a in range(architectures) for pair in enumerate(orders)):
+        name = f"G{order}c"
+        trusted = cumulants["trusted"].sel(order=order).values[a].astype(bool)
+        if trusted.sum() < 2:
+            status[a, o] = "fewer than two widths have a trusted estimate"
+            continue
+        shape = theory[name].values[a, -1]
+        if not np.isfinite(shape).all():
+            shape = np.sign(cumulants[name].values[a, int(np.flatnonzero(trusted)[0])])
+        fit = width_exponent(
+            np.array(scan.widths)[trusted], cumulants[name].values[a][trusted],
+            cumulants[f"{name}_replicate"].values[a][trusted], _masked(shape),
+        )  # fmt: skip
+        numbers["width_exponent"][a, o], numbers["width_exponent_stderr"][a, o] = fit.exponent, fit.stderr
+        numbers["width_exponent_p_value"][a, o], status[a, o] = fit.p_value, fit.reason
+    dims = ("architecture", "order")
+    return {name: (dims, v) for name, v in numbers.items()} | {"width_exponent_status": (dims, status)}
+
+
+def _masked(shape: np.ndarray) -> np.ndarray:
+    """Small components, exact zeros among them, carry no weight: it would favour what is measured worst."""
+    size = np.abs(shape).max()
+    return np.where(np.abs(shape) > 0.1 * size, shape, 0.0)

@@ -1,0 +1,89 @@
+"""Where a scan's files are, and the coordinates its stores share."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from nnqft.core.packing import multisets
+from nnqft.spec.grid import Architecture, architectures
+from nnqft.spec.model import Scan
+
+DIMENSION = {2: "pair", 4: "quad", 6: "sext"}
+STAGES = ("ensemble", "cumulants", "theory", "couplings", "flow")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Paths of one scan under the results folder."""
+
+    root: Path
+
+    def leaf(self, name: str) -> Path:
+        """Folder of one leaf."""
+        return self.root / "leaves" / name
+
+    def store(self, stage: str) -> Path:
+        """A product store."""
+        return self.root / f"{stage}.zarr"
+
+    def receipt(self, stage: str) -> Path:
+        """The file that stands for a store or a set of files in the workflow."""
+        return self.root / "receipts" / f"{stage}.json"
+
+    @property
+    def figures(self) -> Path:
+        """Folder of figures with their plotted numbers."""
+        return self.root / "figures"
+
+    @property
+    def tables(self) -> Path:
+        """Folder of tables."""
+        return self.root / "tables"
+
+    @property
+    def report(self) -> Path:
+        """The self-contained report."""
+        return self.root / "report.html"
+
+    @property
+    def manifest(self) -> Path:
+        """Provenance of the whole scan."""
+        return self.root / "manifest.json"
+
+
+def by_points(scan: Scan) -> dict[str, list[Architecture]]:
+    """Architectures of each point set in use, both in the order written."""
+    found: dict[str, list[Architecture]] = {name: [] for name in scan.points}
+    for architecture in architectures(scan):
+        found[architecture.points].append(architecture)
+    return {name: group for name, group in found.items() if group}
+
+
+def coordinates(group: list[Architecture]) -> dict[str, Any]:
+    """The coordinate `architecture` with the hyperparameters along it."""
+    keys = ("family", "network", "activation", "depth", "sigma_w", "sigma_b")
+    columns = {key: ("architecture", _column([getattr(a, key) for a in group])) for key in keys}
+    return {"architecture": _column([a.name for a in group])} | columns
+
+
+def _column(values: list[Any]) -> np.ndarray:
+    """Text as objects: fixed-width text would make the width part of the file."""
+    return np.array(values, dtype=object if isinstance(values[0], str) else None)
+
+
+def component_coordinates(points: int, orders: list[int]) -> dict[str, Any]:
+    """Index tuples of the packed components: pair_points (pair, leg2) and so on."""
+    return {f"{DIMENSION[k]}_points": ((DIMENSION[k], f"leg{k}"), multisets(points, k)) for k in sorted(orders)}
+
+
+def point_coordinates(scan: Scan, points: str) -> dict[str, Any]:
+    """The input points: x (point, coordinate)."""
+    return {"x": (("point", "coordinate"), np.array(scan.points[points], dtype=np.float64))}
+
+
+def dataset(variables: dict[str, Any], coords: dict[str, Any], title: str) -> xr.Dataset:
+    """A dataset with a title; empty variables are left out."""
+    return xr.Dataset(variables, coords=coords, attrs={"title": title})

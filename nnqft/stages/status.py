@@ -1,0 +1,89 @@
+"""What is there and what is missing: the state of a scan's files, without computing anything."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from nnqft.spec.grid import Cell, Leaf, blocks, cells, leaves
+from nnqft.spec.model import Scan
+from nnqft.stages.layout import STAGES, Layout
+from nnqft.storage.leafstore import LeafStore
+
+
+@dataclass(frozen=True)
+class CellStatus:
+    """Blocks of one (architecture, width): committed and intact, missing, damaged."""
+
+    architecture: str
+    width: int
+    done: int
+    missing: int
+    corrupt: int
+    networks: int
+
+
+def generated(scan: Scan, layout: Layout) -> bool:
+    """Whether every leaf has a receipt for just what the scan asks."""
+    return all(_receipted(leaf, blocks(scan), layout) for leaf in leaves(scan))
+
+
+def cell_status(scan: Scan, layout: Layout, thorough: bool = False) -> list[CellStatus]:
+    """The state of every cell; `thorough` reads all data against its checksums instead of the commit marks only."""
+    wanted = blocks(scan)
+    where = {cell.identity: leaf.name for leaf in leaves(scan) for cell in leaf.cells}
+    stores = {name: LeafStore(layout.leaf(name)) for name in set(where.values())}
+    rows = {name: store.rows() for name, store in stores.items()}
+    return [
+        _cell_status(cell, stores[where[cell.identity]], rows[where[cell.identity]], wanted, thorough)
+        for cell in cells(scan)
+    ]
+
+
+def stage_status(scan: Scan, layout: Layout) -> dict[str, str]:
+    """For each stage: `up to date`, `stale` (older than what it is made from) or `missing`."""
+    newest = max((layout.leaf(leaf.name) / "manifest.json" for leaf in leaves(scan)), key=_age, default=None)
+    inputs = {"ensemble": [newest] if newest else [], "cumulants": ["ensemble"], "theory": [],
+              "couplings": ["cumulants"], "flow": ["couplings", "theory"]}  # fmt: skip
+    found = {}
+    for stage in STAGES:
+        receipt = layout.receipt(stage)
+        paths = [layout.receipt(i) if isinstance(i, str) else i for i in inputs[stage]]
+        if not receipt.exists() or not layout.store(stage).exists():
+            found[stage] = "missing"
+        else:
+            stale = any(_age(p) > _age(receipt) for p in paths) or any(
+                found.get(str(i)) == "stale" for i in inputs[stage]
+            )
+            found[stage] = "stale" if stale or (stage == "ensemble" and not generated(scan, layout)) else "up to date"
+    found["report"] = (
+        "up to date"
+        if layout.report.exists() and _age(layout.report) >= max((_age(layout.receipt(s)) for s in STAGES), default=0.0)
+        else ("stale" if layout.report.exists() else "missing")
+    )
+    return found
+
+
+def _cell_status(cell: Cell, store: LeafStore, rows: dict[str, Any], wanted: int, thorough: bool) -> CellStatus:
+    done = corrupt = 0
+    if cell.identity in rows:
+        row = rows[cell.identity].index
+        marks = store.committed(row, wanted)
+        done = int(marks.sum())
+        if thorough:
+            intact = int(store.good(row, wanted)[0].sum())
+            done, corrupt = intact, done - intact
+    name = cell.architecture.name
+    return CellStatus(name, cell.width, done, wanted - done - corrupt, corrupt, done * cell.block)
+
+
+def _receipted(leaf: Leaf, wanted: int, layout: Layout) -> bool:
+    path = LeafStore(layout.leaf(leaf.name)).manifest
+    try:
+        cells_there = {c["identity"]: c["blocks"] for c in json.loads(path.read_text(encoding="utf-8"))["cells"]}
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    return cells_there == {cell.identity: wanted for cell in leaf.cells}
+
+
+def _age(path: Any) -> float:
+    return path.stat().st_mtime if path.exists() else 0.0

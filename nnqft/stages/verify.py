@@ -1,0 +1,112 @@
+"""`nnqft verify`: every chunk against its checksum, every trusted estimate against its prediction."""
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+
+import numpy as np
+import xarray as xr
+
+from nnqft.estimation.agreement import agreement, combined_p, look_elsewhere
+from nnqft.estimation.cumulants import CONNECTED
+from nnqft.spec.grid import blocks, leaves
+from nnqft.spec.model import Scan
+from nnqft.stages.layout import Layout
+from nnqft.storage.leafstore import LeafStore
+from nnqft.storage.product import checksum, read_tree
+
+SIGNIFICANCE = 1e-4
+"""Corrected p-value below which estimate and exact prediction are said to disagree."""
+
+
+@dataclass
+class Verification:
+    """failures: what is wrong, a line each; summary: the comparison with theory, a line each."""
+
+    failures: list[str] = field(default_factory=list)
+    summary: list[str] = field(default_factory=list)
+
+
+def verify(scan: Scan, layout: Layout) -> Verification:
+    """Check the data and the physics of a finished scan."""
+    found = Verification()
+    _check_leaves(scan, layout, found)
+    for stage in ("ensemble", "cumulants", "theory", "couplings", "flow"):
+        _check_product(layout, stage, found)
+    if not found.failures:
+        _check_physics(layout, found)
+    return found
+
+
+def _check_leaves(scan: Scan, layout: Layout, found: Verification) -> None:
+    for leaf in leaves(scan):
+        store = LeafStore(layout.leaf(leaf.name))
+        try:
+            receipt = {c["identity"]: c for c in json.loads(store.manifest.read_text(encoding="utf-8"))["cells"]}
+            rows = store.rows()
+        except (OSError, ValueError, KeyError) as error:
+            found.failures.append(f"{leaf.name}: no readable manifest ({type(error).__name__}); run the scan")
+            continue
+        for cell in leaf.cells:
+            label = f"{leaf.name} {cell.varying}"
+            if cell.identity not in receipt or cell.identity not in rows:
+                found.failures.append(f"{label}: not generated; run the scan")
+                continue
+            good, digests = store.good(rows[cell.identity].index, blocks(scan))
+            if not good.all():
+                found.failures.append(f"{label}: blocks {np.flatnonzero(~good).tolist()} are missing or damaged")
+            elif hashlib.sha256("".join(digests).encode()).hexdigest() != receipt[cell.identity]["sha256"]:
+                found.failures.append(f"{label}: data differ from their manifest")
+
+
+def _check_product(layout: Layout, stage: str, found: Verification) -> None:
+    try:
+        wanted = json.loads(layout.receipt(stage).read_text(encoding="utf-8"))["sha256"]
+        tree = read_tree(layout.store(stage))
+        groups = {name: node.to_dataset().load() for name, node in tree.children.items()}
+    except Exception as error:
+        found.failures.append(f"{stage}.zarr: cannot be read ({type(error).__name__}: {error})")
+        return
+    if checksum(groups) != wanted:
+        found.failures.append(
+            f"{stage}.zarr: contents differ from the receipt; delete receipts/{stage}.json, run again"
+        )
+
+
+def _check_physics(layout: Layout, found: Verification) -> None:
+    cumulants, theory = read_tree(layout.store("cumulants")), read_tree(layout.store("theory"))
+    p_values: dict[str, list[float]] = {}
+    looks, worst, where = 0, 0.0, ""
+    for points, node in cumulants.children.items():
+        data, prediction = node.to_dataset().load(), theory[points].to_dataset().load()
+        for label, name, exact, result in comparisons(data, prediction):
+            if not exact:
+                continue
+            looks += int(np.isfinite(result.pulls).sum())
+            p_values.setdefault(name, []).append(result.p_value)
+            if result.worst > worst:
+                worst, where = result.worst, f"{points} {label} {name}"
+    for name, values in p_values.items():
+        p = combined_p(np.array(values))
+        found.summary.append(f"{name}: {len(values)} trusted cells, combined p = {p:.3g}")
+        if p < SIGNIFICANCE:
+            found.failures.append(f"{name}: estimates and exact prediction disagree, combined p = {p:.3g}")
+    p = look_elsewhere(worst, looks)
+    found.summary.append(f"largest pull {worst:.2f} of {looks} ({where}), look-elsewhere p = {p:.3g}")
+    if looks and p < SIGNIFICANCE:
+        found.failures.append(f"{where}: pull {worst:.2f}, p = {p:.3g} among {looks} components")
+
+
+def comparisons(data: xr.Dataset, prediction: xr.Dataset):
+    """(label, correlator, whether its prediction has no expansion error, Agreement) of every trusted cell."""
+    for a, architecture in enumerate(data["architecture"].values):
+        for w, width in enumerate(data["width"].values):
+            for o, order in enumerate(data["order"].values):
+                name = CONNECTED[int(order)]
+                quality = str(prediction["prediction"].values[a, o])
+                if not data["trusted"].values[a, w, o] or quality == "none":
+                    continue
+                result = agreement(
+                    data[name].values[a, w], data[f"{name}_replicate"].values[a, w], prediction[name].values[a, w]
+                )
+                yield f"{architecture} N={width}", name, quality in ("exact", "quadrature"), result

@@ -1,0 +1,62 @@
+"""What the Snakefile asks the library: which leaves, which files, which parameters. No rule computes these itself."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from nnqft.core.hashing import canonical_json
+from nnqft.nets.registry import check
+from nnqft.spec.grid import Leaf, architectures, blocks, leaves
+from nnqft.spec.load import parse_scan
+from nnqft.spec.model import Scan
+from nnqft.stages.layout import by_points
+
+FIGURES = ("deviations", "scaling", "couplings", "pulls")
+FORMATS = ("pdf", "png", "csv")
+TABLES = ("cumulants", "couplings", "agreement")
+
+
+@dataclass(frozen=True)
+class Workflow:
+    """A validated scan as the workflow sees it."""
+
+    scan: Scan
+
+    @property
+    def root(self) -> str:
+        """Results folder, relative to the working directory."""
+        return f"results/{self.scan.name}"
+
+    @cached_property
+    def leaves(self) -> dict[str, Leaf]:
+        """Leaves by name."""
+        return {leaf.name: leaf for leaf in leaves(self.scan)}
+
+    def leaf_parameters(self, name: str) -> str:
+        """Canonical JSON of all that a leaf's receipt depends on; a change reruns that leaf and nothing else."""
+        return canonical_json(self.leaves[name].specification() | {"blocks": blocks(self.scan)})
+
+    def parameters(self, *keys: str) -> str:
+        """Canonical JSON of parts of the scan that a later stage depends on."""
+        data = self.scan.model_dump(mode="json")
+        names = [a.name for a in architectures(self.scan)]
+        return canonical_json({key: data[key] for key in keys} | {"architectures": names})
+
+    @property
+    def sections(self) -> list[str]:
+        """All top-level keys of a scan."""
+        return list(type(self.scan).model_fields)
+
+    @property
+    def point_sets(self) -> list[str]:
+        """Point sets in use."""
+        return list(by_points(self.scan))
+
+
+def workflow(config: dict[str, Any], source: str) -> Workflow:
+    """The workflow of a configuration.
+
+    Raises:
+        InputError: naming file, key and remedy.
+    """
+    return Workflow(check(parse_scan(dict(config), source), source))

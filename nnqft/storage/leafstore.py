@@ -1,0 +1,178 @@
+"""The store of one leaf: zarr arrays indexed (cell row, block, ...), filled by many workers, described by one driver.
+
+Layout of ``<leaf>/``: ``blocks.zarr`` with arrays moments (row, block, sub-batch, statistic), tail (row, block, value)
+and count (row, block, sub-batch), one chunk a block; ``index.json``, the append-only list of cells; ``manifest.json``,
+the receipt. A block is committed by its count chunk, which is written last: count > 0 says that the rest is there. All
+chunks carry a crc32c, so a read finds what a listing cannot. Rows are found by content hash: a changed configuration
+never meets, mixes with or overwrites what another one left.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+from zarr.codecs import BytesCodec, Crc32cCodec, ZstdCodec
+
+from nnqft.core.hashing import canonical_json
+from nnqft.storage.files import write_json
+
+ARRAYS = ("moments", "tail", "count")
+
+
+@dataclass(frozen=True)
+class Row:
+    """A cell's place in the store and the constants its statistics were taken with."""
+
+    index: int
+    identity: str
+    varying: dict[str, Any]
+    centre: NDArray[np.float64]
+    scale: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class LeafStore:
+    """Handle of one leaf's folder. Plain data: it can travel to a worker."""
+
+    folder: Path
+
+    @property
+    def _group(self) -> Path:
+        return self.folder / "blocks.zarr"
+
+    @property
+    def manifest(self) -> Path:
+        """The leaf's receipt, which the workflow tracks."""
+        return self.folder / "manifest.json"
+
+    @property
+    def lock(self) -> Path:
+        """The file whose lock makes this process the one metadata writer."""
+        return self.folder / "lock"
+
+    def rows(self) -> dict[str, Row]:
+        """All cells ever stored here, by identity."""
+        path = self.folder / "index.json"
+        if not path.exists():
+            return {}
+        entries = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        return {
+            e["identity"]: Row(i, e["identity"], e["varying"], np.array(e["centre"]), np.array(e["scale"]))
+            for i, e in enumerate(entries)
+        }
+
+    def grow(
+        self, static: dict[str, Any], new: Sequence[dict[str, Any]], blocks: int, shapes: dict[str, tuple[int, ...]]
+    ) -> None:
+        """Append cells and make room for `blocks` blocks of every cell (driver only, under the lock).
+
+        new: mappings with identity, varying, centre and scale (lists). shapes: trailing shape of each array.
+        """
+        known = self.rows()
+        entries = [
+            {"identity": r.identity, "varying": r.varying, "centre": r.centre.tolist(), "scale": r.scale.tolist()}
+            for r in known.values()
+        ]
+        if new or not (self.folder / "index.json").exists():
+            write_json(self.folder / "index.json", {"static": static, "cells": [*entries, *new]})
+        rows = len(known) + len(new)
+        group = zarr.open_group(self._group, mode="a")
+        if canonical_json(dict(group.attrs).get("static")) != canonical_json(static):
+            group.attrs["static"] = static
+        for name in ARRAYS:
+            shape = shapes[name]
+            if name not in group:
+                _create(group, name, (rows, blocks, *shape))
+                continue
+            array = group[name]
+            assert isinstance(array, zarr.Array)
+            wanted = (max(rows, array.shape[0]), max(blocks, array.shape[1]), *shape)
+            if array.shape != wanted:
+                array.resize(wanted)
+
+    def commit(self, row: int, block: int, moments: NDArray, tail: NDArray, count: NDArray) -> None:
+        """Write one block: data first, the count that commits it last."""
+        group = zarr.open_group(self._group, mode="r+")
+        for name, value in (("moments", moments), ("tail", tail), ("count", count)):
+            group[name][row, block] = value  # pyright: ignore[reportIndexIssue]
+
+    def read(self, row: int, blocks: Iterable[int]) -> dict[str, NDArray]:
+        """Arrays (blocks, ...) of one cell, every chunk checked.
+
+        Raises:
+            CorruptBlockError: naming the first block that is missing, incomplete or fails its checksum.
+        """
+        group = zarr.open_group(self._group, mode="r")
+        found: dict[str, list[NDArray]] = {name: [] for name in ARRAYS}
+        for block in blocks:
+            values = self._read_block(group, row, block)
+            if values is None:
+                raise CorruptBlockError(self.folder, row, block)
+            for name in ARRAYS:
+                found[name].append(values[name])
+        return {name: np.stack(values) for name, values in found.items()}
+
+    def good(self, row: int, blocks: int) -> tuple[NDArray[np.bool_], list[str]]:
+        """Which of the first `blocks` blocks are committed and intact, and the digest of each (empty where not)."""
+        group = zarr.open_group(self._group, mode="r")
+        digests = []
+        for block in range(blocks):
+            values = self._read_block(group, row, block)
+            digests.append("" if values is None else _digest(values))
+        return np.array([bool(d) for d in digests]), digests
+
+    def committed(self, row: int, blocks: int) -> NDArray[np.bool_]:
+        """Which of the first `blocks` blocks carry their commit mark (cheap: reads the counts only)."""
+        group = zarr.open_group(self._group, mode="r")
+        marks = np.zeros(blocks, dtype=bool)
+        for block in range(min(blocks, group["count"].shape[1])):  # pyright: ignore[reportAttributeAccessIssue]
+            marks[block] = _safely(group, "count", row, block) is not None
+        return marks
+
+    def _read_block(self, group: zarr.Group, row: int, block: int) -> dict[str, NDArray] | None:
+        if block >= group["count"].shape[1]:  # pyright: ignore[reportAttributeAccessIssue]
+            return None
+        values = {name: _safely(group, name, row, block) for name in reversed(ARRAYS)}
+        return None if any(v is None for v in values.values()) else {k: v for k, v in values.items() if v is not None}
+
+
+class CorruptBlockError(RuntimeError):
+    """A block that should be there cannot be trusted."""
+
+    def __init__(self, folder: Path, row: int, block: int):
+        super().__init__(f"{folder}: block {block} of row {row} is missing or damaged; run the scan again to mend it")
+
+
+def _create(group: zarr.Group, name: str, shape: tuple[int, ...]) -> None:
+    group.create_array(
+        name,
+        shape=shape,
+        chunks=(1, 1, *shape[2:]),
+        dtype="int64" if name == "count" else "float64",
+        fill_value=0 if name == "count" else np.nan,
+        serializer=BytesCodec(endian="little"),
+        compressors=[ZstdCodec(level=1), Crc32cCodec()],
+    )
+
+
+def _safely(group: zarr.Group, name: str, row: int, block: int) -> NDArray | None:
+    """A chunk, or None where it is absent or fails its checks (whatever the codec raises)."""
+    try:
+        value = np.asarray(group[name][row, block])  # pyright: ignore[reportIndexIssue]
+    except Exception:
+        return None
+    present = value.sum() > 0 if name == "count" else not np.isnan(value).any()
+    return value if present else None
+
+
+def _digest(values: dict[str, NDArray]) -> str:
+    sha = hashlib.sha256()
+    for name in ARRAYS:
+        sha.update(np.ascontiguousarray(values[name]).tobytes())
+    return sha.hexdigest()

@@ -1,0 +1,72 @@
+"""Products: the dense, labelled stores that users open. Written aside, then put in place in one step."""
+
+import hashlib
+import os
+import shutil
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+import zarr
+
+from nnqft.storage.files import locked, write_json
+
+
+def write_tree(path: Path, groups: dict[str, xr.Dataset], attributes: dict[str, Any]) -> str:
+    """Write one group per point set to a zarr store, consolidated, and return the SHA-256 of its contents.
+
+    A crash leaves either the old store or the new one.
+    """
+    fresh, old = (path.with_name(f".{path.name}.{tag}.{os.getpid()}") for tag in ("new", "old"))
+    shutil.rmtree(fresh, ignore_errors=True)
+    tree = xr.DataTree.from_dict({f"/{name}": data for name, data in groups.items()})
+    tree.attrs.update(attributes)
+    tree.to_zarr(fresh, mode="w", zarr_format=3, consolidated=False, encoding=_encoding(groups))
+    with warnings.catch_warnings():  # consolidation is not yet in the format's specification; readers may ignore it
+        warnings.simplefilter("ignore", zarr.errors.ZarrUserWarning)
+        zarr.consolidate_metadata(zarr.storage.LocalStore(fresh), zarr_format=3)
+    with locked(path.parent / "receipts" / ".lock", patience=60):
+        if path.exists():
+            path.rename(old)
+        fresh.rename(path)
+    shutil.rmtree(old, ignore_errors=True)
+    return checksum(groups)
+
+
+def read_tree(path: Path) -> xr.DataTree:
+    """Open a product, closed over its file handles; FileNotFoundError with the remedy when it is not there."""
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: no such store; run the scan that makes it (nnqft run CONFIG)")
+    return xr.open_datatree(path, engine="zarr")
+
+
+def checksum(groups: dict[str, xr.Dataset]) -> str:
+    """SHA-256 over names, shapes and values of all variables: the same for the same numbers, whatever the files."""
+    sha = hashlib.sha256()
+    for name, data in sorted(groups.items()):
+        for variable in sorted(map(str, data.variables)):
+            values = np.asarray(data[variable].values)
+            sha.update(f"{name}/{variable}{data[variable].dims}{values.shape}".encode())
+            text = values.dtype.kind in "UOT"
+            sha.update("\0".join(map(str, values.ravel())).encode() if text else np.ascontiguousarray(values).tobytes())
+    return sha.hexdigest()
+
+
+def write_receipt(path: Path, content: dict[str, Any]) -> None:
+    """The small deterministic file that the workflow tracks in place of a store."""
+    write_json(path, content)
+
+
+def _encoding(groups: dict[str, xr.Dataset]) -> dict[str, dict[str, Any]]:
+    """One chunk per (architecture, width) cell would make many small files: keep whole arrays up to 64 MiB."""
+    found: dict[str, dict[str, Any]] = {}
+    for name, data in groups.items():
+        found[f"/{name}"] = {}
+        for key, variable in data.variables.items():
+            if variable.dtype.kind in "fiu" and variable.nbytes > 64 * 2**20 and variable.ndim > 1:
+                per_row = variable.nbytes // variable.shape[0]
+                rows = max(1, 64 * 2**20 // per_row)
+                found[f"/{name}"][str(key)] = {"chunks": (rows, *variable.shape[1:])}
+    return found

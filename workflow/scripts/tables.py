@@ -1,0 +1,8 @@
+"""Rule tables."""
+
+from nnqft.stages.tables import write_tables
+from nnqft.stages.job import job
+
+if __name__ == "__main__":
+    with job(snakemake) as (scan, layout):  # noqa: F821 - Snakemake defines it
+        write_tables(scan, layout)
