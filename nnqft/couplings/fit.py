@@ -76,11 +76,13 @@ def fit_couplings(
     svd_cut: float = 1e-6,
     weights: Literal["covariance", "unit"] = "covariance",
     zeros: ArrayLike | None = None,
+    whitening: Array | None = None,
 ) -> CouplingFit:
     """Couplings of G4c (q,) = design (q, m) couplings, with jackknife replicates (R, q) of G4c.
 
     weights="unit" gives every component the same weight; chi^2 does not exist then, and replicates may be None, which
-    leaves the errors NaN. `zeros` (q,) marks components that vanish exactly and have no percentage error. Components
+    leaves the errors NaN. `whitening` is what :func:`whiten` makes of the same replicates, to be shared by the fits of
+    many designs to one set of data (found here when not given). `zeros` (q,) marks components that vanish exactly and have no percentage error. Components
     without any variance are left out of the fit, and named in `reason` if the fit does not reproduce them.
     Raises ValueError for shapes that do not match; anything wrong with the numbers is told in `reason`.
     """
@@ -98,8 +100,8 @@ def fit_couplings(
     fluctuating = np.ones(len(data), dtype=bool) if samples is None else _fluctuates(samples)
     if weights == "unit" or samples is None:
         whitening = np.eye(len(data))
-    else:
-        whitening = _whitening(samples, fluctuating, svd_cut)
+    elif whitening is None:
+        whitening = whiten(samples, svd_cut)
     if _rank(whitening @ x)[0] < x.shape[1]:
         reason = f"the {len(whitening)} modes kept of the covariance do not determine {x.shape[1]} coupling(s)"
         return _refused(x, samples, rank, condition, reason)
@@ -181,8 +183,10 @@ def _fluctuates(samples: Array) -> NDArray[np.bool_]:
     return samples.std(axis=0) > _ROUNDING * size + _FLOOR * size.max(initial=0.0)
 
 
-def _whitening(samples: Array, fluctuating: NDArray[np.bool_], svd_cut: float) -> Array:
-    """Whitened modes (modes, q) of the jackknife correlation matrix that survive the cut, largest first."""
+def whiten(replicates: ArrayLike, svd_cut: float = 1e-6) -> Array:
+    """Whitened modes (modes, q) of the correlation matrix of replicates (R, q) that survive the cut, largest first."""
+    samples = np.asarray(replicates, dtype=np.float64)
+    fluctuating = _fluctuates(samples)
     whitening = np.zeros((0, samples.shape[1]))
     if not fluctuating.any():
         return whitening

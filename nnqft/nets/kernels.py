@@ -53,12 +53,17 @@ def gp_kernel(activation: Activation, x: Array, depth: int, sigma_w: float, sigm
 
 
 def kernel_map(activation: Activation, kernel: Array, sigma_w: float, sigma_b: float) -> Array:
-    """F(K), shape (n, n); for `gauss` only meaningful on first-layer kernels."""
+    """F(K), shape (n, n); for `gauss` only meaningful on first-layer kernels.
+
+    ValueError for an activation that is neither smooth nor among CLOSED_KERNELS.
+    """
     triples = _triples(kernel)
     if has_closed_kernel(activation):
         average = CLOSED_KERNELS[activation.name](*triples.T)
-    else:
+    elif activation.kind == "smooth":
         average = _averages(activation, triples, ((0, 0),))[0, 0]
+    else:
+        raise ValueError(f"no kernel for {activation.name}: it needs a closed form")
     return unpack(sigma_b**2 + sigma_w**2 * average, len(kernel))
 
 

@@ -9,7 +9,7 @@ separately for about 64 sub-batches of the block so that a jackknife has enough 
 """
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import jax
 import jax.numpy as jnp
@@ -21,7 +21,8 @@ from nnqft.nets.activations import ACTIVATIONS
 from nnqft.nets.mlp import MLP
 
 SUBBATCHES = 64
-BATCH_NEURONS = 32768
+TILE_NEURONS = 32768
+"""Hidden units of one tile of networks: what fits a core's cache."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,11 @@ class BlockSpec:
     precision: str
     networks: int
     max_order: int
+
+    @property
+    def tile(self) -> int:
+        """Networks computed together: fixed by the content, so that the shape of memory never reaches the numbers."""
+        return int(np.clip(TILE_NEURONS // self.width, 1, self.networks))
 
     @property
     def subbatch(self) -> int:
@@ -86,18 +92,21 @@ def block_statistics(
     sigma_b: float,
     centre: NDArray[np.float64],
     scale: NDArray[np.float64],
-    batch_neurons: int = BATCH_NEURONS,
+    batch: int | None = None,
 ) -> BlockStatistics:
     """Draw the block's networks and reduce them.
 
     x (n_x, d_in); centre (pairs,), packed, is subtracted before powers are taken (any fixed value is right; near the
-    mean it keeps digits); scale (pairs,) makes deviations comparable for the tail; `batch_neurons` bounds the memory
-    of one step and never changes a bit of the result.
+    mean it keeps digits); scale (pairs,) makes deviations comparable for the tail; `batch` networks, rounded to whole
+    tiles, are drawn in one call (default: all of them): it bounds memory and never changes a bit of the result.
     """
-    batch = int(np.clip(batch_neurons // spec.width, 1, spec.networks))
-    arguments = (key, x, np.float64(sigma_w), np.float64(sigma_b), centre, scale)
-    power, tail, tail_sums = _compiled(spec, batch)(*(jnp.asarray(a) for a in arguments))
-    return BlockStatistics(np.asarray(power), np.asarray(tail), np.asarray(tail_sums))
+    tiles = -(-spec.networks // spec.tile)
+    capacity = int(np.clip((batch or spec.networks) // spec.tile, 1, tiles))
+    law = [jnp.asarray(a) for a in (key, x, np.float64(sigma_w), np.float64(sigma_b), centre)]
+    draw, reduce = _compiled(spec, capacity)
+    slabs = [draw(first, min(capacity, tiles - first), *law) for first in range(0, tiles, capacity)]
+    deviations = jnp.concatenate(slabs)[: spec.networks]
+    return BlockStatistics(*(np.asarray(part) for part in reduce(deviations, jnp.asarray(scale))))
 
 
 def sample_matrices(
@@ -116,33 +125,45 @@ def sample_matrices(
 
 
 @lru_cache(maxsize=256)
-def _compiled(spec: BlockSpec, batch: int):
+def _compiled(spec: BlockSpec, capacity: int):
+    """Compiled drawing and reduction of one kind of block; sigma_w, sigma_b, points and key are traced."""
     options = {"xla_cpu_prefer_vector_width": 512} if jax.default_backend() == "cpu" else None
-    return jax.jit(lambda *arguments: _reduce(spec, batch, *arguments), compiler_options=options)
+    draw = jax.jit(partial(_draw, spec, capacity), compiler_options=options)
+    return draw, jax.jit(partial(_reduce, spec), compiler_options=options)
 
 
-def _reduce(
+def _draw(
     spec: BlockSpec,
-    batch: int,
+    capacity: int,
+    first: jax.Array,
+    tiles: jax.Array,
     key: jax.Array,
     x: jax.Array,
     sigma_w: jax.Array,
     sigma_b: jax.Array,
     centre: jax.Array,
-    scale: jax.Array,
-) -> tuple[jax.Array, jax.Array, jax.Array]:
-    steps = -(-spec.networks // batch)
-    first = jnp.arange(steps, dtype=jnp.uint32) * jnp.uint32(batch)
+) -> jax.Array:
+    """Deviations (capacity * tile, pairs) of `tiles` tiles of networks from tile `first` on; the rest is zero.
 
-    def draw(start: jax.Array) -> jax.Array:
-        network = start + jnp.arange(batch, dtype=jnp.uint32)
-        return sample_matrices(spec, key, network, x, sigma_w, sigma_b) - centre
+    The loop's body, and with it every bit, is the same however many tiles one call draws: the trip count is traced,
+    so that the compiler can neither unroll nor inline it.
+    """
 
-    deviations = jax.lax.map(draw, first).reshape(steps * batch, -1)[: spec.networks]
+    def one_tile(i: jax.Array, deviations: jax.Array) -> jax.Array:
+        network = (first + i).astype(jnp.uint32) * np.uint32(spec.tile) + jnp.arange(spec.tile, dtype=jnp.uint32)
+        found = jax.lax.optimization_barrier(sample_matrices(spec, key, network, x, sigma_w, sigma_b) - centre)
+        return jax.lax.dynamic_update_slice(deviations, found, (i * spec.tile, 0))
+
+    empty = jnp.zeros((capacity * spec.tile, centre.shape[0]))
+    return jax.lax.fori_loop(0, tiles, one_tile, empty)
+
+
+def _reduce(spec: BlockSpec, deviations: jax.Array, scale: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Power sums of every sub-batch (subbatches, sum(sizes)), the tail, and its sums."""
     tail, tail_sums = _tail(spec, deviations, scale)
     padding = spec.subbatches * spec.subbatch - spec.networks
     grouped = jnp.pad(deviations, ((0, padding), (0, 0))).reshape(spec.subbatches, spec.subbatch, -1)
-    return jax.lax.map(lambda d: _power_sums(spec, d), grouped), tail, tail_sums
+    return jax.lax.map(partial(_power_sums, spec), grouped), tail, tail_sums
 
 
 def _power_sums(spec: BlockSpec, d: jax.Array) -> jax.Array:

@@ -2,14 +2,15 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from nnqft.couplings.fit import CouplingFit, fit_couplings
-from nnqft.couplings.vertices import COUPLINGS, design, vertex_integrals
+from nnqft.couplings.fit import CouplingFit, fit_couplings, whiten
+from nnqft.couplings.vertices import COUPLINGS, design, design_slope, vertex_integrals
 from nnqft.spec.grid import Architecture
 from nnqft.spec.model import Scan
 from nnqft.stages.layout import Layout, by_points, coordinates, dataset
@@ -47,11 +48,10 @@ def couplings(scan: Scan, group: list[Architecture], cumulants: xr.Dataset) -> x
     replicates = {f"{n}_replicate": np.full((*shape, cumulants.sizes["replicate"]), np.nan) for n in COUPLINGS}
     status = np.full(shape, "", dtype=object)
     integrals = [vertices(a, c.cutoffs) for a in group]
-    for a, vertex in enumerate(integrals):
-        status[a] = "" if "G4c" in cumulants else "the four-point cumulant was not estimated (cumulants.orders)"
-        status[a] = vertex.reason or status[a]
-    for position, model, fit in _fits(c.models, integrals, cumulants):
-        for i, name in enumerate(model):
+    status[:] = no_fit(integrals, cumulants)[:, None, None, None]
+    for found in fits(scan, integrals, cumulants):
+        position, fit = found.position, found.fit
+        for i, name in enumerate(found.model):
             numbers[name][position] = fit.values[i]
             errors[f"{name}_stderr"][position] = fit.stderr[i]
             replicates[f"{name}_replicate"][position] = fit.replicates[:, i]
@@ -82,20 +82,42 @@ def vertices(architecture: Architecture, cutoffs: list[float]) -> Vertices:
         return Vertices(None, str(error))
 
 
-def _fits(
-    models: list[list[str]], integrals: list[Vertices], cumulants: xr.Dataset
-) -> Iterator[tuple[tuple[int, ...], list[str], CouplingFit]]:
+@dataclass(frozen=True)
+class CellFit:
+    """One fit with its place in the arrays, its model, its data, and its design (q, m) with d design / d Lambda."""
+
+    position: tuple[int, int, int, int]
+    model: list[str]
+    data: NDArray[np.float64]
+    samples: NDArray[np.float64]
+    design: NDArray[np.float64]
+    design_slope: NDArray[np.float64]
+    cutoff: float
+    fit: CouplingFit
+
+
+def fits(scan: Scan, integrals: list[Vertices], cumulants: xr.Dataset) -> Iterator[CellFit]:
     """The fit at every (architecture, width, cutoff, model) where there is something to fit."""
     if "G4c" not in cumulants:
         return
-    data, samples = cumulants["G4c"].values, cumulants["G4c_replicate"].values
+    data, samples, c = cumulants["G4c"].values, cumulants["G4c_replicate"].values, scan.couplings
     for a, vertex in enumerate(integrals):
         if vertex.integrals is None:
             continue
-        for m, model in enumerate(models):
-            for k, columns in enumerate(design(vertex.integrals, model)):
-                for w in range(cumulants.sizes["width"]):
-                    yield (a, w, k, m), model, fit_couplings(data[a, w], samples[a, w], columns)
+        designs = [(design(vertex.integrals, m), design_slope(vertex.integrals, m)) for m in c.models]
+        for w in range(cumulants.sizes["width"]):
+            whitening = whiten(samples[a, w])
+            for (m, (columns, slopes)), k in product(enumerate(designs), range(len(c.cutoffs))):
+                found = fit_couplings(data[a, w], samples[a, w], columns[k], whitening=whitening)
+                yield CellFit(
+                    (a, w, k, m), c.models[m], data[a, w], samples[a, w], columns[k], slopes[k], c.cutoffs[k], found
+                )
+
+
+def no_fit(integrals: list[Vertices], cumulants: xr.Dataset) -> NDArray[Any]:
+    """Why there are no fits, for each architecture; empty where there are."""
+    missing = "" if "G4c" in cumulants else "the four-point cumulant was not estimated (cumulants.orders)"
+    return np.array([vertex.reason or missing for vertex in integrals], dtype=object)
 
 
 def _doubt(cumulants: xr.Dataset, position: tuple[int, ...]) -> str:

@@ -12,7 +12,7 @@ from nnqft.cluster.contexts import runner
 from nnqft.core.hashing import block_key
 from nnqft.core.normals import GENERATOR
 from nnqft.estimation.reference import centre_and_scale
-from nnqft.sampling.block import BATCH_NEURONS, BlockSpec, block_statistics
+from nnqft.sampling.block import BlockSpec, block_statistics
 from nnqft.spec.grid import Cell, Leaf
 from nnqft.storage.files import locked, write_json
 from nnqft.storage.leafstore import LeafStore, Row
@@ -28,7 +28,7 @@ class GenerationError(RuntimeError):
     """Blocks that cannot be made good however often they are computed."""
 
 
-def generate(leaf: Leaf, blocks: int, folder: Path, cluster: str, batch_neurons: int = BATCH_NEURONS) -> None:
+def generate(leaf: Leaf, blocks: int, folder: Path, cluster: str, batch: int | None = None) -> None:
     """Compute what is missing of a leaf's first `blocks` blocks and write its manifest.
 
     Committed blocks are never recomputed, unless their checksum fails. A crash at any moment loses at most the blocks
@@ -44,7 +44,7 @@ def generate(leaf: Leaf, blocks: int, folder: Path, cluster: str, batch_neurons:
         done = {cell.identity: store.committed(rows[cell.identity].index, blocks) for cell in leaf.cells}
         _tell(leaf, blocks, sum(int(d.sum()) for d in done.values()))
         for _ in range(PASSES):
-            tasks = [task for cell in leaf.cells for task in _tasks(store, cell, rows, done, batch_neurons)]
+            tasks = [task for cell in leaf.cells for task in _tasks(store, cell, rows, done, batch)]
             if tasks:
                 _run(tasks, cluster, leaf.name)
             checked = {cell.identity: store.good(rows[cell.identity].index, blocks) for cell in leaf.cells}
@@ -61,13 +61,15 @@ def generate(leaf: Leaf, blocks: int, folder: Path, cluster: str, batch_neurons:
         write_json(store.manifest, _manifest(leaf, blocks, {i: digests for i, (_, digests) in checked.items()}))
 
 
-def compute_blocks(folder: str, cell: Cell, row: Row, blocks: Sequence[int], batch_neurons: int = BATCH_NEURONS) -> int:
+def compute_blocks(folder: str, cell: Cell, row: Row, blocks: Sequence[int], batch: int | None = None) -> int:
     """What one task does: draw, reduce and commit some blocks of one cell; returns how many."""
     store, spec = LeafStore(Path(folder)), block_spec(cell)
     a = cell.architecture
     for block in blocks:
+        if store.intact(row.index, block):  # by an earlier try of this task, whose worker died
+            continue
         key = block_key(cell.draws(), block)
-        s = block_statistics(spec, key, a.x, a.sigma_w, a.sigma_b, row.centre, row.scale, batch_neurons)
+        s = block_statistics(spec, key, a.x, a.sigma_w, a.sigma_b, row.centre, row.scale, batch)
         store.commit(row.index, block, s.power, np.concatenate([s.tail, s.tail_sums]), spec.counts)
     return len(blocks)
 
@@ -103,13 +105,13 @@ def _prepare(store: LeafStore, leaf: Leaf, blocks: int) -> dict[str, Row]:
 
 
 def _tasks(
-    store: LeafStore, cell: Cell, rows: dict[str, Row], done: dict[str, Any], batch_neurons: int
+    store: LeafStore, cell: Cell, rows: dict[str, Row], done: dict[str, Any], batch: int | None
 ) -> list[tuple[Any, ...]]:
     missing = np.flatnonzero(~done[cell.identity])
     cost = cell.block * (cell.width * cell.architecture.depth + 50)
     size = max(1, int(TASK_NEURONS / cost))
     return [
-        (str(store.folder), cell, rows[cell.identity], [int(b) for b in missing[i : i + size]], batch_neurons)
+        (str(store.folder), cell, rows[cell.identity], [int(b) for b in missing[i : i + size]], batch)
         for i in range(0, len(missing), size)
     ]
 

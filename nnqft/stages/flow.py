@@ -5,12 +5,10 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from nnqft.couplings.fit import fit_couplings
 from nnqft.couplings.flow import beta_function, slope, width_exponent
-from nnqft.couplings.vertices import design, design_slope
 from nnqft.spec.grid import Architecture
 from nnqft.spec.model import Scan
-from nnqft.stages.couplings import DIMS, model_names, vertices
+from nnqft.stages.couplings import DIMS, fits, model_names, no_fit, vertices
 from nnqft.stages.layout import Layout, by_points, coordinates, dataset
 from nnqft.storage.product import read_tree, write_receipt, write_tree
 
@@ -44,27 +42,20 @@ def _betas(scan: Scan, group: list[Architecture], cumulants: xr.Dataset) -> dict
     c = scan.couplings
     shape = len(group), len(scan.widths), len(c.cutoffs), len(c.models)
     names = [f"beta_{g}{suffix}" for g in ("lambda", "kappa") for suffix in ("", "_stderr", "_theory")]
-    found = {name: np.full(shape, np.nan) for name in names}
-    status = np.full(shape, NO_KAPPA, dtype=object)
-    for a, architecture in enumerate(group):
-        vertex = vertices(architecture, c.cutoffs)
-        if vertex.integrals is None or "G4c" not in cumulants:
-            status[a] = vertex.reason or "the four-point cumulant was not estimated (cumulants.orders)"
+    numbers = {name: np.full(shape, np.nan) for name in names}
+    integrals = [vertices(a, c.cutoffs) for a in group]
+    status = np.full(shape, "", dtype=object)
+    status[:] = no_fit(integrals, cumulants)[:, None, None, None]
+    for found in fits(scan, integrals, cumulants):
+        if "lambda_0" not in found.model:
+            status[found.position] = f"{'+'.join(found.model)} has no lambda_0"
             continue
-        for m, model in enumerate(c.models):
-            if "lambda_0" not in model:
-                status[a, :, :, m] = f"{'+'.join(model)} has no lambda_0"
-                continue
-            columns, slopes = design(vertex.integrals, model), design_slope(vertex.integrals, model)
-            i = model.index("lambda_0")
-            for w, k in np.ndindex(len(scan.widths), len(c.cutoffs)):
-                data, samples = cumulants["G4c"].values[a, w], cumulants["G4c_replicate"].values[a, w]
-                fit = fit_couplings(data, samples, columns[k])
-                beta = beta_function(fit, data, samples, columns[k], slopes[k], c.cutoffs[k])
-                for suffix, values in (("", beta.values), ("_stderr", beta.stderr), ("_theory", beta.theory)):
-                    found[f"beta_lambda{suffix}"][a, w, k, m] = values[i]
-                status[a, w, k, m] = "; ".join(filter(None, [fit.reason, NO_KAPPA]))
-    return {name: (DIMS, values) for name, values in found.items()} | {"status": (DIMS, status)}
+        beta = beta_function(found.fit, found.data, found.samples, found.design, found.design_slope, found.cutoff)
+        i = found.model.index("lambda_0")
+        for suffix, values in (("", beta.values), ("_stderr", beta.stderr), ("_theory", beta.theory)):
+            numbers[f"beta_lambda{suffix}"][found.position] = values[i]
+        status[found.position] = "; ".join(filter(None, [found.fit.reason, NO_KAPPA]))
+    return {name: (DIMS, values) for name, values in numbers.items()} | {"status": (DIMS, status)}
 
 
 def _slopes(scan: Scan, fitted: xr.Dataset) -> dict[str, Any]:

@@ -42,8 +42,8 @@ def theory(scan: Scan, points: str, group: list[Architecture]) -> xr.Dataset:
             variables[name] = (("architecture", "width", component), _stack(found, name))
     labels = np.array([[p.prediction[k] for k in orders] for p in found], dtype=object)
     variables["prediction"] = (("architecture", "order"), labels)
-    status = np.where(labels == "none", "no prediction at this order beyond one hidden layer", "")
-    variables["status"] = (("architecture", "order"), status.astype(object))
+    status = np.array([[p.reason[k] for k in orders] for p in found], dtype=object)
+    variables["status"] = (("architecture", "order"), status)
     coords = coordinates(group) | {"width": np.array(scan.widths, dtype=np.int64), "order": orders}
     coords |= component_coordinates(len(scan.points[points]), orders) | point_coordinates(scan, points)
     return dataset(variables, coords, "free, exact and leading-order predictions")

@@ -127,6 +127,10 @@ class LeafStore:
             digests.append("" if values is None else _digest(values))
         return np.array([bool(d) for d in digests]), digests
 
+    def intact(self, row: int, block: int) -> bool:
+        """Whether one block is committed and passes its checks."""
+        return self._read_block(zarr.open_group(self._group, mode="r"), row, block) is not None
+
     def committed(self, row: int, blocks: int) -> NDArray[np.bool_]:
         """Which of the first `blocks` blocks carry their commit mark (cheap: reads the counts only)."""
         group = zarr.open_group(self._group, mode="r")
@@ -167,7 +171,7 @@ def _safely(group: zarr.Group, name: str, row: int, block: int) -> NDArray | Non
         value = np.asarray(group[name][row, block])  # pyright: ignore[reportIndexIssue]
     except Exception:
         return None
-    present = value.sum() > 0 if name == "count" else not np.isnan(value).any()
+    present = value.sum() > 0 if name == "count" else np.isfinite(value).all()
     return value if present else None
 
 

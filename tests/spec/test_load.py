@@ -112,17 +112,19 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
     max_leaves=5,
 )
-PATHS = [("seed",), ("points",), ("points", "ray"), ("architectures",), ("architectures", "relu"), ("widths",),
-         ("ensemble",), ("ensemble", "block"), ("couplings",), ("name",), ("architectures", "relu", "depth")]  # fmt: skip
+PATHS = [tuple(path.split(".")) for path in (
+    "seed", "points", "points.ray", "architectures", "architectures.relu", "architectures.relu.depth", "widths",
+    "ensemble", "ensemble.block", "couplings", "name",
+)]  # fmt: skip
 
 
 @settings(max_examples=300, deadline=None)
 @given(path=st.sampled_from(PATHS), value=JSON)
 def test_no_value_whatever_raises_anything_but_an_input_error(path, value):
+    message = "scan.yaml: accepted"
     try:
-        scan = check(parse_scan(changed(path, value), "scan.yaml"), "scan.yaml")
+        check(parse_scan(changed(path, value), "scan.yaml"), "scan.yaml")
     except InputError as error:
-        assert str(error).startswith("scan.yaml: ")
-        assert "\n" not in str(error).replace(repr(value), "")
-    else:
-        assert scan.widths
+        message = str(error)
+    assert message.startswith("scan.yaml")
+    assert "\n" not in message

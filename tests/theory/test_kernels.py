@@ -6,7 +6,7 @@ import pytest
 
 from nnqft.core.gaussian import pair_averages
 from nnqft.core.packing import multisets, pack, unpack
-from nnqft.nets.activations import ACTIVATIONS
+from nnqft.nets.activations import ACTIVATIONS, Activation
 from nnqft.nets.kernels import (
     CLOSED_KERNELS,
     evaluate,
@@ -136,5 +136,8 @@ def test_refusals():
         gp_kernel(ACTIVATIONS["gauss"], RAY, 2, 1.0, 1.0)
     with pytest.raises(ValueError, match="at least 1"):
         gp_kernel(ACTIVATIONS["erf"], RAY, 0, 1.0, 1.0)
+    kinked = Activation("absolute", lambda z, variance: abs(z), kind="homogeneous")
+    with pytest.raises(ValueError, match="closed form"):
+        kernel_map(kinked, KERNEL, 1.0, 0.0)
     with pytest.raises(ValueError, match="derivatives"):
         map_derivatives(ACTIVATIONS["gauss"], KERNEL, 1.0)

@@ -1,0 +1,183 @@
+"""The quartic coupling against the cutoff: log |lambda_0| against log Lambda, with the fitted slope."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from nnqft.figures.numbers import p_text, with_error
+from nnqft.figures.style import (
+    COLUMN,
+    PAGE,
+    UNTRUSTED,
+    empty,
+    handle,
+    log_axis,
+    look,
+    panels,
+    points,
+    safe,
+    shown,
+    styled,
+    title,
+)
+from nnqft.figures.table import Table, table
+
+COLUMNS = (
+    "architecture", "model", "width", "cutoff", "lambda_0", "lambda_0_stderr", "N_lambda_0", "N_lambda_0_stderr",
+    "slope", "slope_stderr", "chi2", "dof", "p_value", "trusted", "drawn",
+)  # fmt: skip
+CAPTION = (
+    "The quartic coupling λ₀ of the effective action, fitted to G⁽⁴⁾_c = −24 λ₀ ∫dy K_w(x₁,y) K_w(x₂,y) "
+    "K_w(x₃,y) K_w(x₄,y) over |y| ≤ Λ at each cutoff Λ by generalised least squares with the full covariance: "
+    "|λ₀| against Λ for a few widths, with the sign of λ₀ in the title; λ₀ falls as 1/N. Lines: least-squares "
+    "straight lines through log |λ₀| against log Λ over all cutoffs; slope = d log |λ₀| / d log Λ with its "
+    "jackknife error. p: the smallest p-value of χ² over the cutoffs; where it is below 0.001 a constant "
+    "coupling does not describe the data and λ₀ is only their average. All cutoffs share the same data: their "
+    "errors are fully correlated."
+)
+REJECTED = 1e-3
+"""p-value below which a constant coupling is said to be rejected."""
+
+WIDTHS = 4
+"""Widths that one panel can tell apart."""
+
+
+@styled
+def plot(couplings: xr.Dataset, flow: xr.Dataset, cumulants: xr.Dataset, name: str = "") -> tuple[Figure, Table]:
+    """Figure and plotted numbers from one group of ``couplings.zarr``, ``flow.zarr`` and ``cumulants.zarr``.
+
+    The model drawn is {lambda_0}, or the first one with lambda_0 in it. `name`: the point set.
+    """
+    data, running = shown(couplings), shown(flow)
+    trusted = trusted_quartic(shown(cumulants))
+    numbers = running_couplings(data, running, trusted)
+    architectures = [str(a) for a in data["architecture"].values]
+    columns = min(2, len(architectures))
+    figure, axes = panels(-(-len(architectures) // 2), columns, COLUMN if columns == 1 else PAGE, 3.5)
+    for a, panel in enumerate(axes.ravel()):
+        if a >= len(architectures):
+            panel.set_axis_off()
+            continue
+        rows = [row for row in numbers.records() if row["architecture"] == architectures[a]]
+        if not any(np.isfinite(row["lambda_0"]) for row in rows):
+            panel.set_title(safe(architectures[a]))
+            empty(panel, _why(data.isel(architecture=a), rows))
+            continue
+        _panel(panel, architectures[a], rows)
+    title(figure, couplings, name)
+    return figure, numbers
+
+
+def running_couplings(couplings: xr.Dataset, flow: xr.Dataset, trusted: np.ndarray) -> Table:
+    """One row per (architecture, width, cutoff) for the model that is drawn; trusted: (architecture, width) bool."""
+    models = [str(m).split("+") for m in couplings["model"].values]
+    usable = [m for m, model in enumerate(models) if "lambda_0" in model]
+    if not usable:
+        return table(COLUMNS, [])
+    m = min(usable, key=lambda m: (len(models[m]), m))
+    fields = {key: couplings[key].values[..., m]
+              for key in ("lambda_0", "lambda_0_stderr", "chi2", "dof", "p_value")}  # fmt: skip
+    slope, slope_error = (flow[key].values[..., m] for key in ("slope_lambda", "slope_lambda_stderr"))
+    widths, cutoffs = couplings["width"].values, couplings["cutoff"].values
+    rows = []
+    for a, architecture in enumerate(couplings["architecture"].values):
+        chosen = few_widths(widths, trusted[a] & np.isfinite(fields["lambda_0"][a]).any(axis=-1))
+        for w, c in np.ndindex(len(widths), len(cutoffs)):
+            at = a, w, c
+            value, error = fields["lambda_0"][at], fields["lambda_0_stderr"][at]
+            rows.append(
+                (str(architecture), "+".join(models[m]), widths[w], cutoffs[c], value, error, widths[w] * value,
+                 widths[w] * error, slope[a, w], slope_error[a, w], fields["chi2"][at], fields["dof"][at],
+                 fields["p_value"][at], trusted[a, w], w in chosen)
+            )  # fmt: skip
+    return table(COLUMNS, rows)
+
+
+def few_widths(widths: np.ndarray, good: np.ndarray) -> list[int]:
+    """Positions of at most `WIDTHS` widths, spread evenly in order of size; good ones (bool) if there are any."""
+    order = [int(i) for i in np.argsort(widths) if good[i] or not good.any()]
+    picks = np.linspace(0, len(order) - 1, min(WIDTHS, len(order))).round().astype(int)
+    return [order[i] for i in picks]
+
+
+def trusted_quartic(cumulants: xr.Dataset) -> np.ndarray:
+    """Whether G4c is trusted: (architecture, width) bool; False where it was not estimated."""
+    if 4 not in cumulants["order"].values:
+        return np.zeros((cumulants.sizes["architecture"], cumulants.sizes["width"]), dtype=bool)
+    return cumulants["trusted"].sel(order=4).values.astype(bool)
+
+
+def _why(couplings: xr.Dataset, rows: list[dict]) -> str:
+    if not rows:
+        return "no model has lambda_0\n(couplings.models)"
+    reasons = sorted({part for text in couplings["status"].values.ravel() for part in str(text).split("; ") if part})
+    return "no coupling was fitted:\n" + "\n".join(safe(_wrapped(reason)) for reason in reasons[:2])
+
+
+def _wrapped(text: str, width: int = 38) -> str:
+    lines = [""]
+    for word in text.split():
+        if len(lines[-1]) + len(word) > width:
+            lines.append("")
+        lines[-1] = f"{lines[-1]} {word}".strip()
+    return "\n".join(lines)
+
+
+def _panel(axes: Axes, architecture: str, rows: list[dict]) -> None:
+    drawn = [row for row in rows if row["drawn"] and np.isfinite(row["lambda_0"])]
+    widths = sorted({row["width"] for row in drawn})
+    entries = {}
+    for i, width in enumerate(widths):
+        mine = sorted((row for row in drawn if row["width"] == width), key=lambda row: row["cutoff"])
+        cutoff, value, error = (
+            np.array([row[key] for row in mine], dtype=np.float64) for key in ("cutoff", "lambda_0", "lambda_0_stderr")
+        )
+        points(axes, cutoff, np.abs(value), error, [row["trusted"] for row in mine], look(i))
+        first = mine[0]
+        if np.isfinite(first["slope"]):
+            line = np.exp(np.log(np.abs(value)).mean() + first["slope"] * (np.log(cutoff) - np.log(cutoff).mean()))
+            axes.plot(cutoff, line, color=look(i).colour, linestyle=look(i).line, linewidth=0.8, zorder=1)
+        entries[_label(mine)] = handle(look(i), line=True, hollow=not first["trusted"])
+    log_axis(axes, "x", [row["cutoff"] for row in drawn])
+    log_axis(axes, "y", [abs(row["lambda_0"]) for row in drawn], least=30.0)
+    axes.set(xlabel=r"cutoff $\Lambda$", ylabel=r"$|\lambda_0|$")
+    axes.set_title("\n".join([f"{safe(architecture)}:  {_sign(drawn)}", _verdict(rows)]))
+    heading = UNTRUSTED if not all(row["trusted"] for row in drawn) else None
+    axes.legend(
+        list(entries.values()), list(entries), loc="upper center", bbox_to_anchor=(0.5, -0.2), title=heading,
+        title_fontsize=8,
+    )  # fmt: skip
+
+
+def _label(rows: Sequence[dict]) -> str:
+    slope = with_error(rows[0]["slope"], rows[0]["slope_stderr"], math_text=True, resolution=1e-9)
+    p = [row["p_value"] for row in rows if np.isfinite(row["p_value"])]
+    text = f"$N={rows[0]['width']}$: "
+    text += f"slope {slope}" if np.isfinite(rows[0]["slope"]) else "no slope"
+    return text + (f", $p$ = {p_text(min(p), math_text=True)}" if p else ", no test")
+
+
+def _sign(rows: Sequence[dict]) -> str:
+    values = [row["lambda_0"] for row in rows]
+    if all(value < 0 for value in values):
+        return r"$\lambda_0<0$"
+    return r"$\lambda_0>0$" if all(value > 0 for value in values) else r"$\lambda_0$ of both signs"
+
+
+def _verdict(rows: Sequence[dict]) -> str:
+    """How many trusted widths reject a constant coupling (at any cutoff)."""
+    worst: dict[int, float] = {}
+    for row in rows:
+        if row["trusted"] and np.isfinite(row["p_value"]):
+            worst[row["width"]] = min(row["p_value"], worst.get(row["width"], 1.0))
+    rejecting = sum(p < REJECTED for p in worst.values())
+    if not any(row["trusted"] for row in rows):
+        return r"$G^{(4)}_c$ not converged: no test of constancy"
+    if not worst:
+        return "no degree of freedom to test constancy"
+    if rejecting:
+        return f"constant coupling REJECTED at {rejecting} of {len(worst)} widths"
+    return f"constant coupling not rejected at {len(worst)} of {len(worst)} widths"

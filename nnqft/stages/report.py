@@ -1,0 +1,116 @@
+"""The report: one HTML file for people, one JSON file for programs."""
+
+from collections.abc import Mapping
+from importlib.metadata import version
+
+import numpy as np
+import yaml
+
+from nnqft.core.versions import KERNEL_VERSION
+from nnqft.report.render import Citation, Report, Section, picture, render
+from nnqft.spec.model import Scan
+from nnqft.stages.figures import CAPTIONS
+from nnqft.stages.layout import Layout
+from nnqft.stages.provenance import CODE, code_checksum, data_checksums, generators, manifest, versions
+from nnqft.stages.summary import (
+    agreement_sheet,
+    combined_sheet,
+    couplings_sheet,
+    exponents_sheet,
+    judge,
+    warnings_sheet,
+)
+from nnqft.stages.tables import Group, compare_all, read_groups
+from nnqft.stages.workflow import FIGURES
+from nnqft.storage.files import write_atomic, write_json
+
+
+def write_report(scan: Scan, layout: Layout) -> None:
+    """Write report.html and manifest.json; FileNotFoundError when a store or a figure is missing."""
+    write_atomic(layout.report, render(report(scan, layout)))
+    write_json(layout.manifest, manifest(scan, layout))
+
+
+def report(scan: Scan, layout: Layout) -> Report:
+    """What the report says: a function of the configuration, the data and the installed versions."""
+    groups = read_groups(scan, layout)
+    cells = compare_all(groups)
+    verdict, headline, facts = judge(scan, cells)
+    return Report(
+        title=f"nnqft scan: {scan.name}",
+        verdict=verdict,
+        headline=headline,
+        facts=facts,
+        combined=combined_sheet(scan, cells),
+        warnings=warnings_sheet(cells),
+        sections=_sections(layout, groups),
+        sheets=(agreement_sheet(cells), couplings_sheet(groups), exponents_sheet(groups)),
+        configuration=configuration(scan),
+        provenance=_provenance(scan, layout),
+        citations=citations(),
+    )
+
+
+def configuration(scan: Scan) -> str:
+    """The scan as a YAML file that reads back as the same scan."""
+    data = scan.model_dump(mode="json")
+    for name, family in scan.architectures.items():  # the order of the swept keys is part of their names
+        entry = data["architectures"][name]
+        data["architectures"][name] = {key: entry[key] for key in [*family.swept, *entry]}
+    return yaml.safe_dump(data, sort_keys=False, default_flow_style=None, allow_unicode=True, width=100)
+
+
+def citations() -> tuple[Citation, ...]:
+    """The software and the papers that a result of this kind rests on."""
+    return (
+        Citation(f"This software: nnqft {version('nnqft')} (see CITATION.cff in its repository).", ""),
+        Citation(
+            "The experiment, the deviations m_n and the couplings: J. Halverson, A. Maiti, K. Stoner, Neural Networks "
+            "and Quantum Field Theory, Mach. Learn.: Sci. Technol. 2 (2021) 035002.",
+            "https://arxiv.org/abs/2008.08601",
+        ),
+        Citation("Its public code: keeganstoner/nn-qft.", "https://github.com/keeganstoner/nn-qft"),
+        Citation(
+            "A second code: H. Erbin, V. Lahoche, D. Ousmane Samary, HaroldErbin/nnqft.",
+            "https://github.com/HaroldErbin/nnqft",
+        ),
+        Citation(
+            "Tail diagnostic: A. Vehtari et al., Pareto smoothed importance sampling, JMLR 25 (2024) 72.",
+            "https://arxiv.org/abs/1507.02646",
+        ),
+    )
+
+
+def _sections(layout: Layout, groups: Mapping[str, Group]) -> tuple[Section, ...]:
+    sections = []
+    for points, group in groups.items():
+        x = group["cumulants"]["x"].values
+        names = [str(name) for name in group["cumulants"]["architecture"].values]
+        more = f" and {len(names) - 6} more" if len(names) > 6 else ""
+        shown = ", ".join("(" + ", ".join(f"{c:g}" for c in row) + ")" for row in np.atleast_2d(x)[:12])
+        dots = ", …" if len(x) > 12 else ""
+        pictures = []
+        for name in FIGURES:
+            path = layout.figures / f"{name}-{points}.png"
+            if not path.exists():
+                raise FileNotFoundError(f"{path}: no such figure; draw it first (nnqft figures CONFIG)")
+            pictures.append(picture(name, CAPTIONS[name], path.read_bytes()))
+        description = (
+            f"{len(x)} points, d_in = {x.shape[1]}: {shown}{dots}. Architectures: {', '.join(names[:6])}{more}."
+        )
+        sections.append(Section(points, description, tuple(pictures)))
+    return tuple(sections)
+
+
+def _provenance(scan: Scan, layout: Layout) -> tuple[tuple[str, str], ...]:
+    e = scan.ensemble
+    return (
+        ("seed", str(scan.seed)),
+        ("random numbers", ", ".join(generators(scan, layout))),
+        ("sampler, estimator", f"{e.sampler}, {e.estimator}"),
+        ("version of the sampling kernel", str(KERNEL_VERSION)),
+        ("versions", ", ".join(f"{name} {number}" for name, number in versions().items())),
+        ("SHA-256 of the code", code_checksum(CODE)),
+        *((f"SHA-256 of {store}", sha) for store, sha in data_checksums(layout).items()),
+        ("also", "manifest.json holds all of this, the checksums of the blocks' receipts and the wall times"),
+    )

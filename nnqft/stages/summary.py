@@ -1,0 +1,237 @@
+"""What the report says in words and numbers about a scan: verdict, agreement, couplings, exponents, warnings."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Literal
+
+import numpy as np
+
+from nnqft.core.hashing import digest
+from nnqft.estimation.agreement import look_elsewhere
+from nnqft.estimation.cumulants import CONNECTED
+from nnqft.estimation.tails import INDEX_LIMIT, SHARE_LIMIT
+from nnqft.figures.comparison import SIGNIFICANCE, Cell, combine, verdict
+from nnqft.figures.couplings import REJECTED, running_couplings, trusted_quartic
+from nnqft.figures.numbers import MISSING, p_text, plain, with_error
+from nnqft.report.render import Sheet
+from nnqft.spec.grid import architectures
+from nnqft.spec.model import Scan
+from nnqft.stages.tables import Group, tests_and_looks
+
+Cells = Mapping[str, list[Cell]]
+Mark = Literal["good", "bad", "doubt"]
+
+ROWS = 300
+"""Rows of a table in the report; the rest is in tables/*.csv."""
+
+SIGMAS = 5.0
+_MARKS = {"agrees": "good", "differs": "bad", "not converged": "doubt", "leading order only": "", "no prediction": ""}
+_SEVERITY = ("differs", "agrees", "leading order only", "not converged", "no prediction")
+
+
+def judge(scan: Scan, cells: Cells) -> tuple[Mark, str, tuple[str, ...]]:
+    """Colour, headline and facts of the box at the top."""
+    everything = [(points, cell) for points, group in cells.items() for cell in group]
+    tested = [(points, cell) for points, cell in everything if cell.tested]
+    untrusted = [(points, cell) for points, cell in everything if not cell.trusted]
+    tests, looks = tests_and_looks(cells)
+    differing = sum(verdict(cell, tests, looks) == "differs" for _, cell in tested)
+    low = [order for order in CONNECTED if _combined(scan, cells, order).p_value < SIGNIFICANCE / len(CONNECTED)]
+    facts = [*_facts(tested), _untrusted(untrusted, len(everything))]
+    leading = sum(cell.trusted and cell.result.components > 0 and not cell.tested for _, cell in everything)
+    if leading:
+        facts.append(f"{leading} trusted cells have a prediction to leading order in 1/N only: no test of the samples.")
+    if not tested:
+        return "doubt", "Nothing to compare: no trusted estimate has an exact prediction", tuple(facts)
+    if differing or low:
+        what = f"{differing} of {tests} tested cells" if differing else f"combined p of {_names(low)}"
+        return "bad", f"Estimates and exact theory differ: {what}", tuple(facts)
+    return "good", "All trusted estimates agree with exact theory", tuple(facts)
+
+
+def combined_sheet(scan: Scan, cells: Cells) -> Sheet:
+    """Every tested cell of each order together."""
+    rows = []
+    for order, name in CONNECTED.items():
+        c = _combined(scan, cells, order)
+        if c.cells:
+            rows.append(
+                (name, str(c.cells), str(c.components), plain(c.worst), _ratio(c.chi2, c.modes), p_text(c.p_value))
+            )
+    columns = ("correlator", "cells tested", "components", "largest |pull|", "χ² / modes", "combined p")
+    return Sheet("Combined", "", columns, tuple(rows), ("",) * len(rows))
+
+
+def agreement_sheet(cells: Cells) -> Sheet:
+    """Each (architecture, order), its trusted widths together."""
+    tests, looks = tests_and_looks(cells)
+    groups: dict[tuple[str, str, int], list[Cell]] = {}
+    for points, group in cells.items():
+        for cell in group:
+            groups.setdefault((points, cell.architecture, cell.order), []).append(cell)
+    rows, marks = [], []
+    for (_, architecture, _), mine in groups.items():
+        words = {verdict(cell, tests, looks) for cell in mine}
+        word = next(word for word in _SEVERITY if word in words)
+        used = [cell for cell in mine if cell.trusted and cell.result.components]
+        doubtful = sum(not cell.trusted for cell in mine)
+        left_out = f"; {doubtful} not converged" if 0 < doubtful < len(mine) else ""
+        c = combine(used)
+        worst = next((cell.width for cell in used if cell.result.worst == c.worst), None)
+        rows.append(
+            (architecture, mine[0].name, mine[0].prediction, f"{len(used)} of {len(mine)}", str(c.components),
+             plain(c.worst) + (f" (N = {worst})" if worst else ""), _ratio(c.chi2, c.modes), p_text(c.p_value),
+             word + left_out)
+        )  # fmt: skip
+        marks.append(_MARKS[word])
+    return _sheet(
+        "Agreement with theory",
+        "All components at all trusted widths. χ² is over independent combinations (modes) of the correlated "
+        "components, p is Hotelling's, combined over widths by Fisher's method; a verdict of “differs” needs a "
+        f"probability below {SIGNIFICANCE:g} for the whole scan. Each cell on its own: tables/agreement.csv.",
+        ("architecture", "correlator", "prediction", "widths used", "components", "largest |pull|", "χ² / modes", "p",
+         "verdict"),
+        rows, marks,
+    )  # fmt: skip
+
+
+def couplings_sheet(groups: Mapping[str, Group]) -> Sheet:
+    """lambda_0 of the model in the figure at each (architecture, width): at the ends of the cutoffs, and its slope."""
+    rows, marks, model = [], [], "lambda_0"
+    for group in groups.values():
+        trusted = trusted_quartic(group["cumulants"])
+        numbers = running_couplings(group["couplings"].load(), group["flow"].load(), trusted)
+        cells: dict[tuple[str, int], list[dict]] = {}
+        for row in numbers.records():
+            cells.setdefault((str(row["architecture"]), int(row["width"])), []).append(row)
+            model = str(row["model"])
+        for (architecture, width), mine in cells.items():
+            rows.append((architecture, str(width), *_coupling(sorted(mine, key=lambda row: row["cutoff"]))))
+            marks.append("" if mine[0]["trusted"] else "doubt")
+    return _sheet(
+        "Couplings",
+        f"Model {{{model}}}. λ₀ at the smallest and the largest cutoff Λ; χ²/dof at the largest, the smallest p over "
+        "all cutoffs; s = d log |λ₀| / d log Λ with its jackknife error, (0) where only rounding is left; N λ₀ Λ⁻ˢ "
+        "where s is a whole number. All models and cutoffs: tables/couplings.csv.",
+        ("architecture", "N", "N λ₀ at Λ min", "N λ₀ at Λ max", "χ² / dof", "p", "slope s", "N λ₀ Λ⁻ˢ", "constant λ₀"),
+        rows, marks,
+    )  # fmt: skip
+
+
+def exponents_sheet(groups: Mapping[str, Group]) -> Sheet:
+    """Fitted powers of the width in the connected correlators."""
+    rows = []
+    for group in groups.values():
+        flow = group["flow"].load()
+        for a, architecture in enumerate(flow["architecture"].values):
+            for o, order in enumerate(flow["order"].values if "order" in flow.coords else ()):
+                value, stderr, p = (flow[f"width_exponent{end}"].values[a, o] for end in ("", "_stderr", "_p_value"))
+                expected = 1 - int(order) // 2
+                off = (value - expected) / stderr if stderr > 0 else float("nan")
+                status = str(flow["width_exponent_status"].values[a, o])
+                rows.append(
+                    (str(architecture), CONNECTED[int(order)], with_error(value, stderr),
+                     str(expected).replace("-", "−"), plain(off, 2), p_text(p), status)
+                )  # fmt: skip
+    return _sheet(
+        "Powers of the width",
+        "Correlator ∝ N^exponent over the trusted widths, against the leading power (exact for one hidden layer); p: "
+        "of the straight line in log N.",
+        ("architecture", "correlator", "exponent", "leading", "pull", "p", "remark"),
+        rows,
+        [""] * len(rows),
+    )
+
+
+def warnings_sheet(cells: Cells) -> Sheet:
+    """One warning for every cell whose error bar is not to be trusted."""
+    rows = []
+    for points, group in cells.items():
+        for cell in group:
+            if not cell.trusted:
+                rows.append((cell.architecture, points, str(cell.width), cell.name, _reason(cell)))
+    explanation = "Do not use these estimates or their error bars: a few networks dominate them." if rows else (
+        "Every estimate passed the tail diagnostics."
+    )  # fmt: skip
+    columns = ("architecture", "points", "N", "correlator", "why it is not converged")
+    return _sheet("Warnings", explanation, columns, rows, ["doubt"] * len(rows))
+
+
+def _reason(cell: Cell) -> str:
+    reasons = []
+    if cell.tail_index > INDEX_LIMIT:
+        moment = "mean" if cell.tail_index >= 1 else "variance"
+        reasons.append(f"tail index {cell.tail_index:.2f} > {INDEX_LIMIT:g} (as if of infinite {moment})")
+    if cell.top_share > SHARE_LIMIT:
+        reasons.append(f"the largest 0.1% of networks carry {cell.top_share:.0%}")
+    return "; ".join(reasons) or "the two halves of the sample disagree"
+
+
+def _facts(tested: Sequence[tuple[str, Cell]]) -> list[str]:
+    if not tested:
+        return []
+    pulls = np.concatenate([np.abs(cell.result.pulls[~np.isnan(cell.result.pulls)]) for _, cell in tested])
+    points, worst = max(tested, key=lambda pair: pair[1].result.worst)
+    p = look_elsewhere(worst.result.worst, len(pulls), min(cell.replicates for _, cell in tested) - 1)
+    return [
+        f"{int((pulls <= SIGMAS).sum())} of {len(pulls)} trusted components lie within {SIGMAS:g} standard errors of "
+        "an exact prediction.",
+        f"The largest pull is {plain(worst.result.worst)} ({worst.architecture} on {points}, N = {worst.width}, "
+        f"{worst.name}); p ≤ {p_text(p)} for one that large among so many.",
+    ]
+
+
+def _untrusted(cells: Sequence[tuple[str, Cell]], total: int) -> str:
+    if not cells:
+        return f"All {total} (architecture, width, correlator) cells passed the tail diagnostics."
+    where: dict[tuple[str, str], list[int]] = {}
+    for _, cell in cells:
+        where.setdefault((cell.architecture, cell.name), []).append(cell.width)
+    parts = [f"{a} {name} at N = {', '.join(map(str, widths))}" for (a, name), widths in where.items()]
+    more = f"; and {len(parts) - 12} more kinds" if len(parts) > 12 else ""
+    return f"{len(cells)} of {total} cells are NOT converged (heavy tails): {'; '.join(parts[:12])}{more}."
+
+
+def _combined(scan: Scan, cells: Cells, order: int):
+    """Tested cells of one order, each law once: the same law under two names is the same data."""
+    laws: dict[str, str] = {}
+    for architecture in architectures(scan):
+        laws.setdefault(digest(architecture.law()), architecture.name)
+    distinct = set(laws.values())
+    return combine(
+        cell for group in cells.values() for cell in group
+        if cell.tested and cell.order == order and cell.architecture in distinct
+    )  # fmt: skip
+
+
+def _coupling(rows: Sequence[dict]) -> tuple[str, ...]:
+    first, last = rows[0], rows[-1]
+    ends = [with_error(row["N_lambda_0"], row["N_lambda_0_stderr"]) for row in (first, last)]
+    p = [row["p_value"] for row in rows if np.isfinite(row["p_value"])]
+    slope = round(last["slope"]) if np.isfinite(last["slope"]) else 0
+    whole = abs(last["slope"] - slope) < 1e-6
+    invariant = [row[key] * row["cutoff"] ** -slope for row in (first,) for key in ("N_lambda_0", "N_lambda_0_stderr")]
+    remark = ("rejected" if min(p) < REJECTED else "not rejected") if p else "not testable"
+    remark = remark if last["trusted"] else "G4c not converged"
+    return (
+        *ends, _ratio(last["chi2"], last["dof"]), p_text(min(p)) if p else MISSING,
+        with_error(last["slope"], last["slope_stderr"], resolution=1e-9),
+        with_error(*invariant) if whole else MISSING, remark,
+    )  # fmt: skip
+
+
+def _ratio(chi2: float, modes: int) -> str:
+    return f"{plain(chi2)} / {modes}" if modes else MISSING
+
+
+def _names(orders: Iterable[int]) -> str:
+    return ", ".join(CONNECTED[order] for order in orders)
+
+
+def _sheet(title: str, explanation: str, columns: tuple[str, ...], rows: list, marks: list[str]) -> Sheet:
+    """A sheet of at most `ROWS` rows, those that differ first to be kept."""
+    note = ""
+    if len(rows) > ROWS:
+        keep = sorted(sorted(range(len(rows)), key=lambda i: (marks[i] != "bad", i))[:ROWS])
+        note = f"{len(rows) - ROWS} more rows are in tables/*.csv."
+        rows, marks = [rows[i] for i in keep], [marks[i] for i in keep]
+    return Sheet(title, explanation, columns, tuple(rows), tuple(marks), note)
