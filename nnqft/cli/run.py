@@ -11,8 +11,7 @@ from pathlib import Path
 import nnqft
 from nnqft.cluster.contexts import cluster_name, local_cluster, local_workers
 from nnqft.core.errors import InputError
-from nnqft.nets.registry import check
-from nnqft.spec.load import read_scan
+from nnqft.nets.registry import load_config
 from nnqft.spec.model import Scan
 from nnqft.stages.layout import Layout
 from nnqft.stages.status import generated
@@ -28,7 +27,7 @@ def run_workflow(config: Path, targets: Sequence[str], extra: Sequence[str]) -> 
     InputError for bad input, before anything is written, and TimeoutError when another run does not end.
     """
     snakefile = find_snakefile()
-    scan = check(read_scan(config), str(config))
+    scan = load_config(config)
     layout = Layout(Path("results") / scan.name)
     dry = any(flag in extra for flag in ("-n", "--dry-run", "--dryrun", "--lint", "--report", "--unlock"))
     if dry:

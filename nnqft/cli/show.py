@@ -6,9 +6,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from nnqft.nets.registry import check, statistics_bytes
+from nnqft.nets.registry import load_config, statistics_bytes
 from nnqft.spec.grid import architectures, blocks, cells, leaves
-from nnqft.spec.load import read_scan
 from nnqft.spec.model import Scan
 from nnqft.stages.layout import Layout
 from nnqft.stages.status import cell_status, generated, stage_status
@@ -72,7 +71,7 @@ def show_verification(config: Path) -> int:
 
 
 def _read(config: Path) -> tuple[Scan, Layout]:
-    scan = check(read_scan(config), str(config))
+    scan = load_config(config)
     return scan, Layout(Path("results") / scan.name)
 
 

@@ -81,10 +81,11 @@ def fit_couplings(
     """Couplings of G4c (q,) = design (q, m) couplings, with jackknife replicates (R, q) of G4c.
 
     weights="unit" gives every component the same weight; chi^2 does not exist then, and replicates may be None, which
-    leaves the errors NaN. `whitening` is what :func:`whiten` makes of the same replicates, to be shared by the fits of
-    many designs to one set of data (found here when not given). `zeros` (q,) marks components that vanish exactly and have no percentage error. Components
-    without any variance are left out of the fit, and named in `reason` if the fit does not reproduce them.
-    Raises ValueError for shapes that do not match; anything wrong with the numbers is told in `reason`.
+    leaves the errors NaN. `whitening` is what :func:`whiten` makes of the same replicates, to be shared by the fits
+    of many designs to one set of data (found here when not given). `zeros` (q,) marks components that vanish
+    exactly and have no percentage error. Components without any variance are left out of the fit, and named in
+    `reason` if the fit does not reproduce them. Raises ValueError for shapes that do not match; anything wrong with
+    the numbers is told in `reason`.
     """
     data, x = np.asarray(G4c, dtype=np.float64), np.asarray(design, dtype=np.float64)
     samples = None if replicates is None else np.asarray(replicates, dtype=np.float64)

@@ -1,8 +1,11 @@
 """Which networks and activations exist, and whether a scan asks for something that cannot be measured."""
 
+from pathlib import Path
+
 from nnqft.core.errors import InputError
 from nnqft.nets.activations import ACTIVATIONS
 from nnqft.spec.grid import architectures, blocks
+from nnqft.spec.load import read_scan
 from nnqft.spec.model import Scan
 
 NETWORKS = ("mlp",)
@@ -53,6 +56,11 @@ def check(scan: Scan, source: str) -> Scan:
             f"raise ensemble.networks or give replicates: {groups}",
         )
     return scan
+
+
+def load_config(path: str | Path) -> Scan:
+    """Read and check a scan file; raises InputError naming file, key and remedy."""
+    return check(read_scan(path), str(path))
 
 
 def statistics_bytes(points: int, max_order: int) -> int:

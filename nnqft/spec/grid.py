@@ -7,7 +7,7 @@ from itertools import product
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from nnqft.core.hashing import digest
 from nnqft.core.versions import KERNEL_VERSION
@@ -92,6 +92,20 @@ class Leaf:
     def specification(self) -> dict[str, Any]:
         """Everything a job needs, as plain data; its canonical JSON is what the workflow tracks."""
         return {"leaf": self.name, "static": self.static, "cells": [cell.varying for cell in self.cells]}
+
+
+def architecture(
+    x: ArrayLike,
+    activation: str,
+    depth: int = 1,
+    sigma_w: float = 1.0,
+    sigma_b: float = 0.0,
+    network: str = "mlp",
+    name: str = "architecture",
+) -> Architecture:
+    """An ensemble for use without a scan file; x (n_x, d_in)."""
+    coordinates = tuple(tuple(float(c) for c in row) for row in np.atleast_2d(np.asarray(x, dtype=np.float64)))
+    return Architecture(name, name, network, activation, depth, float(sigma_w), float(sigma_b), "points", coordinates)
 
 
 def architectures(scan: Scan) -> list[Architecture]:

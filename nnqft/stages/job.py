@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from nnqft.core.errors import InputError
-from nnqft.nets.registry import check
 from nnqft.spec.load import parse_scan
 from nnqft.spec.model import Scan
 from nnqft.stages.layout import Layout
@@ -29,7 +28,7 @@ def job(snakemake: Any) -> Iterator[tuple[Scan, Layout]]:
         logger.addHandler(handler)
     try:
         source = "Snakemake's configuration"
-        scan = check(parse_scan(dict(snakemake.config), source), source)
+        scan = parse_scan(dict(snakemake.config), source)
         yield scan, Layout(Path("results") / scan.name)
     except InputError as error:
         logger.error("nnqft: %s", error)

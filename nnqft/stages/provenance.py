@@ -10,7 +10,7 @@ from typing import Any
 
 import nnqft
 from nnqft.core.versions import KERNEL_VERSION
-from nnqft.spec.grid import leaves
+from nnqft.spec.grid import architectures, leaves
 from nnqft.spec.model import Scan
 from nnqft.stages.layout import STAGES, Layout
 
@@ -25,6 +25,7 @@ def manifest(scan: Scan, layout: Layout) -> dict[str, Any]:
     return {
         "name": scan.name,
         "configuration": scan.model_dump(mode="json"),
+        "architectures": [architecture.name for architecture in architectures(scan)],
         "seed": scan.seed,
         "generators": generators(scan, layout),
         "kernel_version": KERNEL_VERSION,

@@ -145,14 +145,14 @@ def exponents_sheet(groups: Mapping[str, Group]) -> Sheet:
 def warnings_sheet(cells: Cells) -> Sheet:
     """One warning for every cell whose error bar is not to be trusted."""
     rows = []
-    for points, group in cells.items():
+    for group in cells.values():
         for cell in group:
             if not cell.trusted:
-                rows.append((cell.architecture, points, str(cell.width), cell.name, _reason(cell)))
+                rows.append((cell.architecture, str(cell.width), cell.name, _reason(cell)))
     explanation = "Do not use these estimates or their error bars: a few networks dominate them." if rows else (
         "Every estimate passed the tail diagnostics."
     )  # fmt: skip
-    columns = ("architecture", "points", "N", "correlator", "why it is not converged")
+    columns = ("architecture", "N", "correlator", "why it is not converged")
     return _sheet("Warnings", explanation, columns, rows, ["doubt"] * len(rows))
 
 
@@ -212,6 +212,7 @@ def _coupling(rows: Sequence[dict]) -> tuple[str, ...]:
     invariant = [row[key] * row["cutoff"] ** -slope for row in (first,) for key in ("N_lambda_0", "N_lambda_0_stderr")]
     remark = ("rejected" if min(p) < REJECTED else "not rejected") if p else "not testable"
     remark = remark if last["trusted"] else "G4c not converged"
+    remark = remark if np.isfinite(last["lambda_0"]) else "not fitted"
     return (
         *ends, _ratio(last["chi2"], last["dof"]), p_text(min(p)) if p else MISSING,
         with_error(last["slope"], last["slope_stderr"], resolution=1e-9),

@@ -44,9 +44,7 @@ def measured(root, seed, nets, widths, networks, **ensemble):
     estimate_cumulants(scan, layout)
     tree = xr.open_datatree(layout.store("cumulants"), engine="zarr")
     groups = by_points(scan)
-    return scan, {
-        p: (tree[p].to_dataset().load(), theory(scan, p, group), group) for p, group in groups.items()
-    }
+    return scan, {p: (tree[p].to_dataset().load(), theory(scan, p, group), group) for p, group in groups.items()}
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ rule ensemble:
         f"{ROOT}/benchmarks/ensemble-{{leaf}}.tsv"
     conda:
         "../envs/nnqft.yaml"
-    threads: 1 if "://" in os.environ.get("NNQFT_CLUSTER", "") else workflow.cores
+    threads: 1 if "://" in os.environ.get("NNQFT_CLUSTER", "") else os.cpu_count()
     resources:
         mem_mb=4000,
         runtime=600,

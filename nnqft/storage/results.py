@@ -1,0 +1,55 @@
+"""Finished scans, read back through xarray."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import xarray as xr
+
+from nnqft.storage.product import read_tree
+
+
+@dataclass(frozen=True)
+class Results:
+    """The stores of one scan: DataTrees with one group per point set, opened when first asked for."""
+
+    folder: Path
+
+    @cached_property
+    def ensemble(self) -> xr.DataTree:
+        """Power sums by jackknife group."""
+        return self._open("ensemble")
+
+    @cached_property
+    def cumulants(self) -> xr.DataTree:
+        """Correlators, errors, replicates, tail verdicts."""
+        return self._open("cumulants")
+
+    @cached_property
+    def theory(self) -> xr.DataTree:
+        """Predictions."""
+        return self._open("theory")
+
+    @cached_property
+    def couplings(self) -> xr.DataTree:
+        """Effective couplings."""
+        return self._open("couplings")
+
+    @cached_property
+    def flow(self) -> xr.DataTree:
+        """Beta functions, slopes, exponents."""
+        return self._open("flow")
+
+    def _open(self, stage: str) -> xr.DataTree:
+        return read_tree(self.folder / f"{stage}.zarr")
+
+
+def open_results(folder: str | Path) -> Results:
+    """The stores of a finished scan, e.g. ``open_results("results/hms").cumulants["relu-ray"]``.
+
+    Raises:
+        FileNotFoundError: when the folder does not exist.
+    """
+    if not Path(folder).is_dir():
+        raise FileNotFoundError(f"{folder}: no such folder; run the scan first (nnqft run CONFIG)")
+    return Results(Path(folder))

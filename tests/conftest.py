@@ -1,0 +1,49 @@
+import pytest
+
+from nnqft.spec.grid import blocks, leaves
+from nnqft.spec.load import parse_scan
+from nnqft.stages.assemble import assemble
+from nnqft.stages.couplings import fit_all_couplings
+from nnqft.stages.cumulants import estimate_cumulants
+from nnqft.stages.ensemble import generate
+from nnqft.stages.figures import draw_figures
+from nnqft.stages.flow import measure_flow
+from nnqft.stages.layout import Layout
+from nnqft.stages.report import write_report
+from nnqft.stages.tables import write_tables
+from nnqft.stages.theory import predict_theory
+
+SMALL = {
+    "name": "small",
+    "seed": 5,
+    "points": {"ray": [[0.2], [0.4], [1.2]], "near": [[-0.01], [0.002], [0.01]]},
+    "architectures": {
+        "relu": {"activation": "relu", "sigma_b": 0.0, "points": "ray"},
+        "erf": {"activation": "erf", "sigma_w": [1.0, 1.3], "sigma_b": 1.0, "points": "ray"},
+        "gauss": {"activation": "gauss", "sigma_b": 1.0, "points": "near"},
+    },
+    "widths": [4, 16],
+    "ensemble": {"networks": 2048, "block": 256, "replicates": 16},
+    "cumulants": {"orders": [2, 4, 6]},
+    "couplings": {"cutoffs": [5.0, 20.0, 80.0], "models": [["lambda_0", "lambda_2"], ["lambda_0"]]},
+}
+
+
+@pytest.fixture(scope="session")
+def small_results(tmp_path_factory):
+    """A finished scan of few networks, made by the real stages: (scan, layout)."""
+    scan, layout = parse_scan(SMALL), Layout(tmp_path_factory.mktemp("results") / "small")
+    for leaf in leaves(scan):
+        generate(leaf, blocks(scan), layout.leaf(leaf.name), "inline")
+    for stage in (assemble, estimate_cumulants, predict_theory, fit_all_couplings, measure_flow):
+        stage(scan, layout)
+    return scan, layout
+
+
+@pytest.fixture(scope="session")
+def finished(small_results):
+    """The same scan with its figures, tables, report and manifest: (scan, layout)."""
+    scan, layout = small_results
+    for stage in (draw_figures, write_tables, write_report):
+        stage(scan, layout)
+    return scan, layout
