@@ -60,9 +60,9 @@ def local_cluster(workers: int) -> Iterator[str]:
 
     The workers come up in the background, and leave when this process dies, however it dies.
     """
-    import dask
+    from dask import config
 
-    dask.config.set({"logging.distributed": "error"})  # before distributed is imported, which sets up its loggers
+    config.set({"logging.distributed": "error"})  # before distributed is imported, which sets up its loggers
     from distributed import LocalCluster
 
     settings = {
@@ -72,19 +72,20 @@ def local_cluster(workers: int) -> Iterator[str]:
         "distributed.worker.memory.terminate": False,
     }
     with (
-        dask.config.set(settings),
+        config.set(settings),
         LocalCluster(
             n_workers=0,
             threads_per_worker=1,
             processes=True,
             host="127.0.0.1",
-            dashboard_address=None,
+            dashboard_address=None,  # pyright: ignore[reportArgumentType] - None turns it off
             memory_limit=0,
             silence_logs=40,
         ) as cluster,
     ):
-        cluster.scale(workers)
-        yield cluster.scheduler_address
+        started: Any = cluster
+        started.scale(workers)
+        yield started.scheduler_address
 
 
 def local_workers(name: str) -> int:
@@ -92,14 +93,16 @@ def local_workers(name: str) -> int:
     _, _, count = name.partition(":")
     if count and not (count.isdigit() and int(count) > 0):
         raise InputError(f"NNQFT_CLUSTER={name}", f"{count!r} is no number of workers", "use local or, e.g., local:4")
-    return int(count) if count else len(os.sched_getaffinity(0))
+    if count:
+        return int(count)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextmanager
 def _client(address: str) -> Iterator[Any]:
-    import dask
+    from dask import config
 
-    dask.config.set({"logging.distributed": "error"})
+    config.set({"logging.distributed": "error"})
     from distributed import Client
 
     try:

@@ -83,7 +83,7 @@ def deviations(cumulants: xr.Dataset, theory: xr.Dataset) -> Table:
             samples = np.abs(cumulants[f"{name}_replicate"].values[a][..., seen] / free[seen] - 1).mean(axis=-1)
             background = (cumulants[f"{name}_stderr"].values[a][:, seen] / np.abs(free[seen])).mean(axis=-1)
             exact = np.abs(theory[name].values[a][:, seen] / free[seen] - 1).mean(axis=-1)
-            trusted = cumulants["trusted"].values[a, :, : o + 1].all(axis=-1)
+            trusted = np.asarray(cumulants["trusted"].values[a, :, : o + 1].all(axis=-1))
             mean, error = np.abs(m).mean(axis=-1), stderr(samples, axis=1)
             for w, width in enumerate(cumulants["width"].values):
                 rows.append(

@@ -166,7 +166,7 @@ def log_axis(axes: Axes, which: Literal["x", "y"], values: ArrayLike, least: flo
     decades = np.log10(high / low * grow**2)
     axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if decades < 2 else (1.0,), numticks=6))
     if decades < 8:
-        axis.set_minor_locator(LogLocator(subs=np.arange(2, 10), numticks=100))
+        axis.set_minor_locator(LogLocator(subs=tuple(range(2, 10)), numticks=100))
     axis.set_major_formatter(FuncFormatter(_tick))
     axis.set_minor_formatter(NullFormatter())
 

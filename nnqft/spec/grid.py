@@ -146,7 +146,7 @@ def blocks(scan: Scan) -> int:
 def _resolve(scan: Scan, name: str, family: ArchitectureFamily) -> Iterator[Architecture]:
     values = [value if isinstance(value := getattr(family, key), list) else [value] for key in SWEEPABLE]
     order = [*family.swept, *(key for key in SWEEPABLE if key not in family.swept)]
-    by_key = dict(zip(SWEEPABLE, values, strict=True))
+    by_key: dict[str, list[Any]] = dict(zip(SWEEPABLE, values, strict=True))
     coordinates = tuple(tuple(float(c) for c in row) for row in scan.points[family.points])
     for choice in product(*(by_key[key] for key in order)):
         chosen = dict(zip(order, choice, strict=True))

@@ -1,6 +1,6 @@
 """From ``cumulants.zarr`` to ``couplings.zarr``: couplings at every cutoff, by correlated fits of G4c."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -87,7 +87,7 @@ class CellFit:
     """One fit with its place in the arrays, its model, its data, and its design (q, m) with d design / d Lambda."""
 
     position: tuple[int, int, int, int]
-    model: list[str]
+    model: Sequence[str]
     data: NDArray[np.float64]
     samples: NDArray[np.float64]
     design: NDArray[np.float64]

@@ -39,7 +39,9 @@ def cumulants(ensemble: xr.Dataset, estimator: str = "marginal") -> xr.Dataset:
     for key in ("tail_index", "trusted", "top_share"):
         values = np.array([[[getattr(e, key)[k] for k in orders] for e in row] for row in found])
         variables[key] = (("architecture", "width", "order"), values)
-    keep = {k: v for k, v in ensemble.coords.items() if k not in ("power",) and not str(k).endswith("_points")}
+    keep: dict[str, Any] = {
+        str(k): v for k, v in ensemble.coords.items() if k not in ("power",) and not str(k).endswith("_points")
+    }
     coords = keep | component_coordinates(points, orders) | {"order": orders}
     return dataset(variables, coords, "unbiased correlators with delete-one-group jackknife replicates")
 

@@ -1,5 +1,6 @@
 """Where a scan's files are, and the coordinates its stores share."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,7 +75,7 @@ def _column(values: list[Any]) -> np.ndarray:
     return np.array(values, dtype=object if isinstance(values[0], str) else None)
 
 
-def component_coordinates(points: int, orders: list[int]) -> dict[str, Any]:
+def component_coordinates(points: int, orders: Sequence[int]) -> dict[str, Any]:
     """Index tuples of the packed components: pair_points (pair, leg2) and so on."""
     return {f"{DIMENSION[k]}_points": ((DIMENSION[k], f"leg{k}"), multisets(points, k)) for k in sorted(orders)}
 

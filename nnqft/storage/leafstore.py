@@ -90,8 +90,7 @@ class LeafStore:
             if name not in group:
                 _create(group, name, (rows, blocks, *shape))
                 continue
-            array = group[name]
-            assert isinstance(array, zarr.Array)
+            array = _array(group, name)
             wanted = (max(rows, array.shape[0]), max(blocks, array.shape[1]), *shape)
             if array.shape != wanted:
                 array.resize(wanted)
@@ -100,7 +99,7 @@ class LeafStore:
         """Write one block: data first, the count that commits it last."""
         group = zarr.open_group(self._group, mode="r+")
         for name, value in (("moments", moments), ("tail", tail), ("count", count)):
-            group[name][row, block] = value  # pyright: ignore[reportIndexIssue]
+            _array(group, name)[row, block] = value
 
     def read(self, row: int, blocks: Iterable[int]) -> dict[str, NDArray]:
         """Arrays (blocks, ...) of one cell, every chunk checked.
@@ -135,12 +134,12 @@ class LeafStore:
         """Which of the first `blocks` blocks carry their commit mark (cheap: reads the counts only)."""
         group = zarr.open_group(self._group, mode="r")
         marks = np.zeros(blocks, dtype=bool)
-        for block in range(min(blocks, group["count"].shape[1])):  # pyright: ignore[reportAttributeAccessIssue]
+        for block in range(min(blocks, _array(group, "count").shape[1])):
             marks[block] = _safely(group, "count", row, block) is not None
         return marks
 
     def _read_block(self, group: zarr.Group, row: int, block: int) -> dict[str, NDArray] | None:
-        if block >= group["count"].shape[1]:  # pyright: ignore[reportAttributeAccessIssue]
+        if block >= _array(group, "count").shape[1]:
             return None
         values = {name: _safely(group, name, row, block) for name in reversed(ARRAYS)}
         return None if any(v is None for v in values.values()) else {k: v for k, v in values.items() if v is not None}
@@ -151,6 +150,13 @@ class CorruptBlockError(RuntimeError):
 
     def __init__(self, folder: Path, row: int, block: int):
         super().__init__(f"{folder}: block {block} of row {row} is missing or damaged; run the scan again to mend it")
+
+
+def _array(group: zarr.Group, name: str) -> zarr.Array:
+    array = group[name]
+    if not isinstance(array, zarr.Array):
+        raise TypeError(f"{name} is no array")
+    return array
 
 
 def _create(group: zarr.Group, name: str, shape: tuple[int, ...]) -> None:
@@ -168,7 +174,7 @@ def _create(group: zarr.Group, name: str, shape: tuple[int, ...]) -> None:
 def _safely(group: zarr.Group, name: str, row: int, block: int) -> NDArray | None:
     """A chunk, or None where it is absent or fails its checks (whatever the codec raises)."""
     try:
-        value = np.asarray(group[name][row, block])  # pyright: ignore[reportIndexIssue]
+        value = np.asarray(_array(group, name)[row, block])
     except Exception:
         return None
     present = value.sum() > 0 if name == "count" else np.isfinite(value).all()

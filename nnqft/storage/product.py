@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 import zarr
+from zarr.errors import ZarrUserWarning
+from zarr.storage import LocalStore
 
 from nnqft.storage.files import locked, write_json
 
@@ -25,8 +27,8 @@ def write_tree(path: Path, groups: dict[str, xr.Dataset], attributes: dict[str, 
     tree.attrs.update(attributes)
     tree.to_zarr(fresh, mode="w", zarr_format=3, consolidated=False, encoding=_encoding(groups))
     with warnings.catch_warnings():  # consolidation is not yet in the format's specification; readers may ignore it
-        warnings.simplefilter("ignore", zarr.errors.ZarrUserWarning)
-        zarr.consolidate_metadata(zarr.storage.LocalStore(fresh), zarr_format=3)
+        warnings.simplefilter("ignore", ZarrUserWarning)
+        zarr.consolidate_metadata(LocalStore(fresh), zarr_format=3)
     with locked(path.parent / "receipts" / ".lock", patience=60):
         if path.exists():
             path.rename(old)
