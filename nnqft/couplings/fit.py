@@ -21,6 +21,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import f as fisher
 
+from nnqft.estimation.jackknife import covariance as jackknife_covariance
+
 Array = NDArray[np.float64]
 
 _RANK_CUT = 1e-9  # singular values below this fraction of the largest are the accuracy of the integrals
@@ -123,12 +125,6 @@ def fit_couplings(
         values, covariance, refits, chi2, dof, p_value, len(whitening), rank, condition, nrms, mape, max_ape,
         inflation, whitening, reason,
     )  # fmt: skip
-
-
-def jackknife_covariance(replicates: Array) -> Array:
-    """Covariance (m, m) of an estimate from its leave-one-out replicates (R, m)."""
-    deviations = replicates - replicates.mean(axis=0)
-    return (len(replicates) - 1) / len(replicates) * deviations.T @ deviations
 
 
 def pseudo_inverse(design: Array) -> Array:

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import chi2 as chi_squared
 
-from nnqft.couplings.fit import CouplingFit, jackknife_covariance, pseudo_inverse
+from nnqft.couplings.fit import CouplingFit, pseudo_inverse
+from nnqft.estimation.jackknife import covariance as jackknife_covariance
 
 Array = NDArray[np.float64]
 

@@ -5,13 +5,12 @@ arXiv:2008.08601, section 3), so K_w(x, y) = sigma_w^2 E[s(x) s(y)] with s the h
 Gaussian with covariance k(x, y) = sigma_b^2 + sigma_w^2 x.y / d_in.
 """
 
-from collections.abc import Callable
-
 import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nnqft.nets.activations import ACTIVATIONS, Activation
+from nnqft.nets.kernels import CLOSED_KERNELS
 
 Array = NDArray[np.float64]
 
@@ -25,9 +24,8 @@ _CHUNK = 1 << 21  # quadrature nodes evaluated at a time
 def leg_kernel(activation: str, sigma_w: float, sigma_b: float, x: ArrayLike, y: ArrayLike, *, depth: int = 1) -> Array:
     """K_w(x_a, y_i) for points x (n, d_in) and y (m, d_in): shape (n, m), float64.
 
-    Closed forms for linear, relu (arc-cosine kernel, Cho and Saul 2009), erf (Williams 1997), gauss (HMS section 2),
-    sin and cos; for every other smooth activation of the registry quadrature, slow but accurate to 1e-12
-    (:func:`pair_expectation`).
+    Closed forms where :mod:`nnqft.nets.kernels` has one; for every other smooth activation of the registry quadrature,
+    slow but accurate to 1e-12 (:func:`pair_expectation`): y may be far away, where a fixed lattice fails.
     Raises ValueError for an unknown activation, for depth > 1 and where E[s s'] has no known form.
     """
     if depth != 1:
@@ -37,8 +35,8 @@ def leg_kernel(activation: str, sigma_w: float, sigma_b: float, x: ArrayLike, y:
     if activation not in ACTIVATIONS:
         raise ValueError(f"unknown activation {activation!r}: choose one of {', '.join(sorted(ACTIVATIONS))}")
     k_xx, k_yy, k_xy = preactivation_covariance(sigma_w, sigma_b, x, y)
-    if activation in _CLOSED:
-        return sigma_w**2 * _CLOSED[activation](k_xx, k_yy, k_xy)
+    if activation in CLOSED_KERNELS:
+        return sigma_w**2 * CLOSED_KERNELS[activation](k_xx, k_xy, k_yy)
     if ACTIVATIONS[activation].kind != "smooth":
         raise ValueError(f"no kernel for the activation {activation!r}: it is not smooth and has no closed form")
     return sigma_w**2 * pair_expectation(ACTIVATIONS[activation], k_xx, k_yy, k_xy)
@@ -106,38 +104,3 @@ def _evaluate(activation: Activation, z: Array, variance: Array) -> Array:
     if value.dtype != np.float64:
         raise RuntimeError("kernels by quadrature need 64 bits: set JAX_ENABLE_X64=1 (or jax_enable_x64) before use")
     return value
-
-
-def _relu(k_xx: Array, k_yy: Array, k_xy: Array) -> Array:
-    norm = np.sqrt(k_xx * k_yy)
-    cosine = np.divide(k_xy, norm, out=np.zeros_like(k_xy), where=norm > 0)
-    parallel = np.abs(cosine) > 1 - 4 * np.finfo(np.float64).eps  # opposite points have a leg of exactly zero
-    cosine = np.where(parallel, np.sign(cosine), cosine)
-    sine = np.sqrt((1 - cosine) * (1 + cosine))
-    return norm * (sine + (np.pi - np.arccos(cosine)) * cosine) / (2 * np.pi)
-
-
-def _erf(k_xx: Array, k_yy: Array, k_xy: Array) -> Array:
-    return 2 / np.pi * np.arcsin(2 * k_xy / (np.sqrt(1 + 2 * k_xx) * np.sqrt(1 + 2 * k_yy)))
-
-
-def _gauss(k_xx: Array, k_yy: Array, k_xy: Array) -> Array:
-    return np.exp(k_xy - (k_xx + k_yy) / 2)
-
-
-def _sin(k_xx: Array, k_yy: Array, k_xy: Array) -> Array:
-    return (np.exp(k_xy - (k_xx + k_yy) / 2) - np.exp(-k_xy - (k_xx + k_yy) / 2)) / 2
-
-
-def _cos(k_xx: Array, k_yy: Array, k_xy: Array) -> Array:
-    return (np.exp(k_xy - (k_xx + k_yy) / 2) + np.exp(-k_xy - (k_xx + k_yy) / 2)) / 2
-
-
-_CLOSED: dict[str, Callable[[Array, Array, Array], Array]] = {
-    "linear": lambda k_xx, k_yy, k_xy: k_xy,
-    "relu": _relu,
-    "erf": _erf,
-    "gauss": _gauss,
-    "sin": _sin,
-    "cos": _cos,
-}

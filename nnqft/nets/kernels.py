@@ -186,7 +186,7 @@ def _relu(aa: Array, ab: Array, bb: Array) -> Array:
 
 def _erf(aa: Array, ab: Array, bb: Array) -> Array:
     """Williams 1997."""
-    return 2 / np.pi * np.arcsin(2 * ab / np.sqrt((1 + 2 * aa) * (1 + 2 * bb)))
+    return 2 / np.pi * np.arcsin(2 * ab / (np.sqrt(1 + 2 * aa) * np.sqrt(1 + 2 * bb)))
 
 
 def _sin(aa: Array, ab: Array, bb: Array) -> Array:

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from scipy.stats import chi2, kstest
 
-from nnqft.couplings.fit import fit_couplings, jackknife_covariance, prediction_errors
+from nnqft.couplings.fit import fit_couplings, prediction_errors
 from nnqft.couplings.vertices import design, vertex_integrals
+from nnqft.estimation.jackknife import covariance as jackknife_covariance
 
 CONSTANT, ALL = ("lambda_0",), ("lambda_0", "lambda_2", "lambda_nl")
 LOCAL, NONLOCAL = ("lambda_0", "lambda_2"), ("lambda_0", "lambda_nl")
