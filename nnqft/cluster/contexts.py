@@ -12,6 +12,9 @@ from typing import Any
 
 from nnqft.core.errors import InputError
 
+PATIENCE = "30s"
+"""How long to look for a scheduler."""
+
 WINDOW = 64
 """Most tasks in flight at once: enough to keep workers busy, few enough to keep the scheduler's memory flat."""
 
@@ -78,7 +81,9 @@ def local_cluster(workers: int) -> Iterator[str]:
             threads_per_worker=1,
             processes=True,
             host="127.0.0.1",
-            dashboard_address=None,  # pyright: ignore[reportArgumentType] - None turns it off
+            dashboard_address="127.0.0.1:0",
+            worker_dashboard_address="127.0.0.1:0",
+            scheduler_kwargs={"dashboard": False},
             memory_limit=0,
             silence_logs=40,
         ) as cluster,
@@ -106,7 +111,7 @@ def _client(address: str) -> Iterator[Any]:
     from distributed import Client
 
     try:
-        client = Client(address, timeout="30s", set_as_default=False)
+        client = Client(address, timeout=PATIENCE, set_as_default=False)
     except (OSError, TimeoutError) as error:
         raise InputError(
             f"NNQFT_CLUSTER={address}", f"no scheduler answers ({error})", "start it, or use another cluster"
