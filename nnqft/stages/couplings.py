@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from nnqft.couplings.components import component_mean
 from nnqft.couplings.fit import CouplingFit, fit_couplings, whiten
 from nnqft.couplings.vertices import COUPLINGS, design, design_slope, vertex_integrals
 from nnqft.spec.grid import Architecture
@@ -63,6 +64,7 @@ def couplings(scan: Scan, group: list[Architecture], cumulants: xr.Dataset) -> x
     variables: dict[str, Any] = {name: (DIMS, v) for name, v in (numbers | errors | quality | counts).items()}
     variables |= {name: ((*DIMS, "replicate"), values) for name, values in replicates.items()}
     variables["status"] = (DIMS, status)
+    variables |= _component_means(scan, integrals, cumulants)
     coords = coordinates(group) | {"width": np.array(scan.widths, dtype=np.int64)}
     coords |= {"cutoff": np.array(c.cutoffs, dtype=np.float64), "model": model_names(scan)}
     return dataset(variables, coords, "effective couplings by generalised least squares of G4c")
@@ -80,6 +82,21 @@ def vertices(architecture: Architecture, cutoffs: list[float]) -> Vertices:
         return Vertices(vertex_integrals(a.activation, a.sigma_w, a.sigma_b, a.x, cutoffs, depth=a.depth))
     except (ValueError, RuntimeError) as error:
         return Vertices(None, str(error))
+
+
+def _component_means(scan: Scan, integrals: list[Vertices], cumulants: xr.Dataset) -> dict[str, Any]:
+    """lambda_mean, its error, and the relative spread over components: (architecture, width, cutoff)."""
+    shape = len(integrals), len(scan.widths), len(scan.couplings.cutoffs)
+    found = {name: np.full(shape, np.nan) for name in ("lambda_mean", "lambda_mean_stderr", "lambda_spread")}
+    for a, w, k in np.ndindex(shape):
+        vertex = integrals[a].integrals
+        if vertex is None or "G4c" not in cumulants:
+            continue
+        data, samples = cumulants["G4c"].values[a, w], cumulants["G4c_replicate"].values[a, w]
+        c = component_mean(data, samples, vertex["I4"][k])
+        for name, value in zip(found, (c.mean, c.stderr, c.spread), strict=True):
+            found[name][a, w, k] = value
+    return {name: (DIMS[:3], values) for name, values in found.items()}
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
 import numpy as np
+import xarray as xr
 
 from nnqft.core.hashing import digest
 from nnqft.estimation.agreement import look_elsewhere
@@ -105,16 +106,28 @@ def couplings_sheet(groups: Mapping[str, Group]) -> Sheet:
             cells.setdefault((str(row["architecture"]), int(row["width"])), []).append(row)
             model = str(row["model"])
         for (architecture, width), mine in cells.items():
-            rows.append((architecture, str(width), *_coupling(sorted(mine, key=lambda row: row["cutoff"]))))
+            fitted = _coupling(sorted(mine, key=lambda row: row["cutoff"]))
+            mean = _mean_coupling(group["couplings"], architecture, width)
+            rows.append((architecture, str(width), *fitted[:-1], mean, fitted[-1]))
             marks.append("" if mine[0]["trusted"] else "doubt")
     return _sheet(
         "Couplings",
         f"Model {{{model}}}. λ₀ at the smallest and the largest cutoff Λ; χ²/dof at the largest, the smallest p over "
         "all cutoffs; s = d log |λ₀| / d log Λ with its jackknife error, (0) where only rounding is left; N λ₀ Λ⁻ˢ "
-        "where s is a whole number. All models and cutoffs: tables/couplings.csv.",
-        ("architecture", "N", "N λ₀ at Λ min", "N λ₀ at Λ max", "χ² / dof", "p", "slope s", "N λ₀ Λ⁻ˢ", "constant λ₀"),
+        "where s is a whole number. λ̄: mean over components, with its relative spread over them; where a constant λ₀ "
+        "is rejected the fitted value means little, and λ̄ says how large the coupling is. All models and cutoffs: "
+        "tables/couplings.csv.",
+        ("architecture", "N", "N λ₀ at Λ min", "N λ₀ at Λ max", "χ² / dof", "p", "slope s", "N λ₀ Λ⁻ˢ",
+         "N λ̄ at Λ max (spread)", "constant λ₀"),
         rows, marks,
     )  # fmt: skip
+
+
+def _mean_coupling(couplings: xr.Dataset, architecture: str, width: int) -> str:
+    """N times the mean coupling over components at the largest cutoff, and its relative spread."""
+    at = couplings.sel(architecture=architecture, width=width, cutoff=couplings["cutoff"].values.max())
+    value, error, spread = (float(at[name].values) for name in ("lambda_mean", "lambda_mean_stderr", "lambda_spread"))
+    return f"{with_error(width * value, width * error)} ({100 * spread:.2g}%)" if np.isfinite(value) else "–"
 
 
 def exponents_sheet(groups: Mapping[str, Group]) -> Sheet:

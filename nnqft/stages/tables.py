@@ -104,8 +104,8 @@ def couplings_table(groups: Mapping[str, Group]) -> Table:
     """One row per (architecture, width, model, cutoff, coupling of that model)."""
     columns = (
         "points", "architecture", "width", "model", "cutoff", "coupling", "value", "stderr", "N_value", "N_stderr",
-        "chi2", "dof", "p_value", "mape", "slope", "slope_stderr", "beta", "beta_stderr", "beta_theory", "trusted",
-        "status",
+        "chi2", "dof", "p_value", "mape", "component_mean", "component_mean_stderr", "component_spread", "slope",
+        "slope_stderr", "beta", "beta_stderr", "beta_theory", "trusted", "status",
     )  # fmt: skip
     rows: list[tuple[Any, ...]] = []
     for points, group in groups.items():
@@ -117,6 +117,7 @@ def _couplings(points: str, group: Group) -> list[tuple[Any, ...]]:
     fits, flow, data = (group[stage].load() for stage in ("couplings", "flow", "cumulants"))
     trusted = data["trusted"].sel(order=4).values if 4 in data["order"].values else None
     goodness = [fits[key].values for key in ("chi2", "dof", "p_value", "mape")]
+    means = [fits[key].values for key in ("lambda_mean", "lambda_mean_stderr", "lambda_spread")]
     running = [flow[key].values for key in ("slope_lambda", "slope_lambda_stderr")]
     betas = [flow[f"beta_lambda{suffix}"].values for suffix in ("", "_stderr", "_theory")]
     names, widths, cutoffs, models = (fits[key].values for key in ("architecture", "width", "cutoff", "model"))
@@ -125,7 +126,11 @@ def _couplings(points: str, group: Group) -> list[tuple[Any, ...]]:
         a, w, m, c = at
         for coupling in str(models[m]).split("+"):
             value, stderr = (fits[key].values[a, w, c, m] for key in (coupling, f"{coupling}_stderr"))
-            flows = [*(array[a, w, m] for array in running), *(array[a, w, c, m] for array in betas)]
+            flows = [
+                *(array[a, w, c] for array in means),
+                *(array[a, w, m] for array in running),
+                *(array[a, w, c, m] for array in betas),
+            ]
             if coupling != "lambda_0":
                 flows = [float("nan")] * len(flows)
             rows.append(
