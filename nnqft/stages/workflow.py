@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from nnqft import __version__
 from nnqft.core.hashing import canonical_json
 from nnqft.nets.registry import check
 from nnqft.spec.grid import Leaf, architectures, blocks, leaves
@@ -37,10 +38,13 @@ class Workflow:
         return canonical_json(self.leaves[name].specification() | {"blocks": blocks(self.scan)})
 
     def parameters(self, *keys: str) -> str:
-        """Canonical JSON of parts of the scan that a later stage depends on."""
+        """Canonical JSON of parts of the scan that a later stage depends on, and of the version of its code.
+
+        (Leaves carry KERNEL_VERSION instead: a new nnqft redoes the cheap stages, never the networks.)
+        """
         data = self.scan.model_dump(mode="json")
         names = [a.name for a in architectures(self.scan)]
-        return canonical_json({key: data[key] for key in keys} | {"architectures": names})
+        return canonical_json({key: data[key] for key in keys} | {"names": names, "nnqft": __version__})
 
     @property
     def sections(self) -> list[str]:

@@ -1,0 +1,64 @@
+"""What a stage depends on is in its rule's parameters: a change reruns it, and only what depends on it."""
+
+import copy
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from nnqft.stages.workflow import workflow
+
+ROOT = Path(__file__).parents[2]
+SCAN = yaml.safe_load((ROOT / "config" / "hms.yaml").read_text())
+RULES = "\n".join(p.read_text() for p in sorted((ROOT / "workflow" / "rules").glob("*.smk")))
+
+STAGES = {"assemble", "cumulants", "theory", "couplings", "flow", "figures", "tables", "report"}
+
+
+def parameters(scan, rule):
+    text = RULES.split(f"rule {rule}:")[1].split("\nrule ")[0]
+    call = re.search(r"specification=SCAN\.parameters\((.*?)\)", text, re.DOTALL).group(1)
+    flow = workflow(scan, "test")
+    keys = flow.sections if "sections" in call else re.findall(r'"(\w+)"', call)
+    return flow.parameters(*keys)
+
+
+def changed(*path_and_value):
+    *path, value = path_and_value
+    scan = copy.deepcopy(SCAN)
+    place = scan
+    for key in path[:-1]:
+        place = place[key]
+    place[path[-1]] = value
+    return scan
+
+
+@pytest.mark.parametrize(
+    ("change", "must"),
+    [
+        (("architectures", "erf-net", "sigma_w", 1.1), {"theory", "couplings", "report"}),
+        (("points", "erf-line", [[-1.0], [0.5]]), {"theory", "assemble", "couplings", "report"}),
+        (("widths", [2, 3]), {"theory", "assemble", "report"}),
+        (("couplings", "cutoffs", [7, 8]), {"couplings", "flow", "report"}),
+        (("cumulants", "orders", [2, 4]), {"theory", "cumulants", "report"}),
+        (("ensemble", "replicates", 64), {"assemble", "report"}),
+    ],
+    ids=lambda v: ".".join(map(str, v[:-1])) if isinstance(v, tuple) else "",
+)
+def test_a_change_reaches_the_stages_that_read_it(change, must):
+    after = changed(*change)
+    moved = {rule for rule in STAGES if parameters(after, rule) != parameters(SCAN, rule)}
+    assert must <= moved
+    if change[0] == "couplings":
+        assert not moved & {"assemble", "cumulants", "theory"}
+
+
+def test_leaves_do_not_move_with_names_cutoffs_or_replicates():
+    before = workflow(SCAN, "test")
+    renamed = changed("architectures", {f"my-{k}": v for k, v in SCAN["architectures"].items()})
+    for scan in (renamed, changed("couplings", "cutoffs", [7, 8]), changed("ensemble", "replicates", 64)):
+        after = workflow(scan, "test")
+        assert {k: after.leaf_parameters(k) for k in after.leaves} == {
+            k: before.leaf_parameters(k) for k in before.leaves
+        }
