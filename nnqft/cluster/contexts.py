@@ -19,7 +19,7 @@ WINDOW = 64
 """Most tasks in flight at once: enough to keep workers busy, few enough to keep the scheduler's memory flat."""
 
 _WORKER_ENVIRONMENT = {
-    "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1",
+    "NPROC": "1",
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
 }

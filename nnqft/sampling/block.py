@@ -106,7 +106,8 @@ def block_statistics(
     draw, reduce = _compiled(spec, capacity)
     slabs = [draw(first, min(capacity, tiles - first), *law) for first in range(0, tiles, capacity)]
     deviations = jnp.concatenate(slabs)[: spec.networks]
-    return BlockStatistics(*(np.asarray(part) for part in reduce(deviations, jnp.asarray(scale))))
+    power, size = (np.asarray(part) for part in reduce(deviations, jnp.asarray(scale)))
+    return BlockStatistics(power, *_tail(spec, size))
 
 
 def sample_matrices(
@@ -158,12 +159,16 @@ def _draw(
     return jax.lax.fori_loop(0, tiles, one_tile, empty)
 
 
-def _reduce(spec: BlockSpec, deviations: jax.Array, scale: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Power sums of every sub-batch (subbatches, sum(sizes)), the tail, and its sums."""
-    tail, tail_sums = _tail(spec, deviations, scale)
+def _reduce(spec: BlockSpec, deviations: jax.Array, scale: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Power sums of every sub-batch (subbatches, sum(sizes)), and the size d of every network's deviation.
+
+    d = root mean square over entries of deviation / scale: the contribution of a network to G2, G4c and G6c goes as
+    its first, second and third power.
+    """
+    size = jnp.sqrt(jnp.mean((deviations / scale) ** 2, axis=1))
     padding = spec.subbatches * spec.subbatch - spec.networks
     grouped = jnp.pad(deviations, ((0, padding), (0, 0))).reshape(spec.subbatches, spec.subbatch, -1)
-    return jax.lax.map(partial(_power_sums, spec), grouped), tail, tail_sums
+    return jax.lax.map(partial(_power_sums, spec), grouped), size
 
 
 def _power_sums(spec: BlockSpec, d: jax.Array) -> jax.Array:
@@ -181,12 +186,7 @@ def _power_sums(spec: BlockSpec, d: jax.Array) -> jax.Array:
     return jnp.concatenate(sums)
 
 
-def _tail(spec: BlockSpec, deviations: jax.Array, scale: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Largest sizes d of a network's deviation, and the sums over the block of d, d^2 and d^3.
-
-    d = root mean square over entries of deviation / scale: the contribution of a network to G2, G4c and G6c goes as
-    its first, second and third power.
-    """
-    size = jnp.sqrt(jnp.mean((deviations / scale) ** 2, axis=1))
-    largest, _ = jax.lax.top_k(size, spec.tail)
-    return largest, jnp.stack([jnp.sum(size), jnp.sum(size**2), jnp.sum(size**3)])
+def _tail(spec: BlockSpec, size: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Largest sizes (tail,), descending, and the sums over the block of d, d^2 and d^3."""
+    largest = np.sort(size)[::-1][: spec.tail]
+    return largest, np.array([np.sum(size), np.sum(size**2), np.sum(size**3)])

@@ -1,5 +1,9 @@
 """The sampling kernel: exact law, both samplers, no jitter, and bits that depend on nothing but the content."""
 
+import os
+import subprocess
+import sys
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -175,3 +179,25 @@ def test_golden_numbers_guard_the_kernel_version():
 
 
 GOLDEN = [28.640866121817393, 22.598915459504592, 14.373091932358129, 110.1610460841238]
+
+
+CORES = """
+import hashlib
+import numpy as np
+from nnqft.sampling.block import BlockSpec, block_statistics
+x = np.array([[-1.0], [-0.6], [-0.2], [0.2], [0.6], [1.0]])
+for order, networks in ((4, 131072), (6, 262144)):
+    spec = BlockSpec("erf", 1, 3, 6, 1, "conditional", "marginal", "float32", networks, order)
+    s = block_statistics(spec, np.array([1, 2], np.uint32), x, 1.0, 1.0, np.zeros(21), np.ones(21))
+    print(hashlib.sha256(s.power.tobytes() + s.tail.tobytes() + s.tail_sums.tobytes()).hexdigest())
+"""
+
+
+def test_the_number_of_cores_never_changes_a_bit():
+    """XLA splits long sums over its threads: large blocks, in processes that see one core and several."""
+    found = set()
+    for prefix, environment in ((["taskset", "-c", "0"], {}), ([], {}), ([], {"NPROC": "8"})):
+        command = [*prefix, sys.executable, "-c", CORES]
+        done = subprocess.run(command, capture_output=True, text=True, check=True, env=os.environ | environment)
+        found.add(done.stdout)
+    assert len(found) == 1
