@@ -148,14 +148,26 @@ def test_columns_of_the_design(oracle):
         design(found, ["lambda_4"])
 
 
-def test_all_components_in_less_than_a_tenth_of_a_second(oracle):
-    for activation, points, sigma_b in (("erf", "unit", 1.0), ("relu", "relu3", 0.0)):
-        seconds = []
-        for _ in range(3):
-            start = time.perf_counter()
-            vertex_integrals(activation, 1.0, sigma_b, oracle.points[points], [7, 10, 20, 50, 100, 1000])
-            seconds.append(time.perf_counter() - start)
-        assert min(seconds) < 0.1
+def cpu_seconds(function):
+    """Least processor time of three calls."""
+    seconds = []
+    for _ in range(3):
+        start = time.process_time()
+        function()
+        seconds.append(time.process_time() - start)
+    return min(seconds)
+
+
+def test_all_components_cost_less_than_a_few_by_adaptive_quadrature(oracle):
+    """The usual way integrates component by component: all 126, with weights, at six cutoffs, for less than eight."""
+    x = oracle.points["unit"]
+
+    def integrand(y):
+        return float(np.prod(leg_kernel("erf", 1.0, 1.0, x[:4], np.array([[y]]))))
+
+    ours = cpu_seconds(lambda: vertex_integrals("erf", 1.0, 1.0, x, [7, 10, 20, 50, 100, 1000]))
+    one = cpu_seconds(lambda: quad(integrand, -100, 100, limit=200))
+    assert ours < 8 * one
 
 
 def test_bad_input_is_refused():
