@@ -14,7 +14,7 @@ from nnqft.core.errors import InputError
 from nnqft.nets.registry import load_config
 from nnqft.spec.model import Scan
 from nnqft.stages.layout import Layout
-from nnqft.stages.status import generated
+from nnqft.stages.status import generated, withdraw_damaged
 from nnqft.storage.files import locked
 
 LOCK_PATIENCE = 120
@@ -32,8 +32,11 @@ def run_workflow(config: Path, targets: Sequence[str], extra: Sequence[str]) -> 
     dry = any(flag in extra for flag in ("-n", "--dry-run", "--dryrun", "--lint", "--report", "--unlock"))
     if dry:
         return _snakemake(snakefile, config, targets, extra, "inline", ())
-    with locked(layout.root / "lock", LOCK_PATIENCE) as lock, _cluster(scan, layout) as address:
-        return _snakemake(snakefile, config, targets, extra, address, (lock,))
+    with locked(layout.root / "lock", LOCK_PATIENCE) as lock:
+        for name in withdraw_damaged(scan, layout):
+            print(f"nnqft: {name}: damaged blocks are computed again", file=sys.stderr)
+        with _cluster(scan, layout) as address:
+            return _snakemake(snakefile, config, targets, extra, address, (lock,))
 
 
 def find_snakefile() -> Path:

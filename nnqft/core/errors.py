@@ -8,5 +8,6 @@ class InputError(ValueError):
     """
 
     def __init__(self, where: str, what: str, remedy: str):
-        super().__init__(f"{where}: {what}; {remedy}")
+        text = f"{where}: {what}; {remedy}"
+        super().__init__("".join(c if c.isprintable() else repr(c)[1:-1] for c in text))
         self.where, self.what, self.remedy = where, what, remedy

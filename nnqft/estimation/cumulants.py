@@ -62,7 +62,8 @@ def estimate(
         index[order] = tails.pareto_index(largest**power)
         share[order] = tails.top_share(largest, power, float(tail_sums[power - 1]), networks)
         distance = tails.halves_distance(halves[0][name], halves[1][name], errors[name])
-        verdict[order] = tails.trusted(index[order], share[order], distance)
+        lower = all(verdict.values())  # a correlator is no better than the ones below it
+        verdict[order] = lower and tails.trusted(index[order], share[order], distance)
     return CumulantEstimate(values, replicates, errors, index, verdict, share)
 
 

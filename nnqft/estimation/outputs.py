@@ -7,6 +7,7 @@ from nnqft.core.packing import multisets
 from nnqft.estimation.cumulants import CumulantEstimate, estimate
 from nnqft.estimation.jackknife import merge
 from nnqft.estimation.kstatistics import PowerSums
+from nnqft.estimation.tails import exceedances
 
 
 def cumulants(outputs: ArrayLike, max_order: int = 6, replicates: int = 64) -> CumulantEstimate:
@@ -35,6 +36,6 @@ def cumulants(outputs: ArrayLike, max_order: int = 6, replicates: int = 64) -> C
     sums = PowerSums(merge(np.ones(len(f), dtype=np.int64), replicates), merge(X, replicates), second, third)
     variance = np.maximum((f**2).mean(axis=0), np.finfo(float).tiny)
     size = np.sqrt(((X / np.sqrt(variance[rows] * variance[columns])) ** 2).mean(axis=1))
-    largest = np.sort(size)[::-1][: max(5, min(4096, len(f) // 10))]
+    largest = np.sort(size)[::-1][: max(5, exceedances(len(f)))]
     tail_sums = np.array([(size**k).sum() for k in (1, 2, 3)])
     return estimate(sums, np.zeros(X.shape[1]), points, "product", largest, tail_sums)

@@ -20,6 +20,14 @@ HALVES_LIMIT = 5.0
 MOST_EXCEEDANCES = 4096
 
 
+def exceedances(networks: int) -> int:
+    """How many of the largest deviations the index is fitted to: 1/256 of the sample, but 1,024 to 4,096.
+
+    Fewer would scatter so much that the cells that pass are those which happened to miss their tail.
+    """
+    return min(networks // 8, max(1024, min(MOST_EXCEEDANCES, networks // 256)))
+
+
 def merge_tails(largest: Array, networks: int) -> Array:
     """The largest deviations of the whole sample, descending, complete above their smallest value.
 
@@ -28,7 +36,7 @@ def merge_tails(largest: Array, networks: int) -> Array:
     """
     threshold = largest.min(axis=1).max()
     merged = np.sort(largest[largest >= threshold])[::-1]
-    return merged[: max(5, min(MOST_EXCEEDANCES, networks // 10))]
+    return merged[: max(5, exceedances(networks))]
 
 
 def pareto_index(contributions: Array) -> float:

@@ -72,7 +72,7 @@ class BlockSpec:
     @property
     def tail(self) -> int:
         """How many of the largest deviations of a block are kept for the tail diagnostics."""
-        return min(self.networks, max(SUBBATCHES, self.networks // 256))
+        return min(self.networks, max(1024, self.networks // 256))
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,25 @@ def generated(scan: Scan, layout: Layout) -> bool:
     return all(_receipted(leaf, blocks(scan), layout) for leaf in leaves(scan))
 
 
+def withdraw_damaged(scan: Scan, layout: Layout) -> list[str]:
+    """Read every finished leaf back; take the receipt of a damaged one away, so that the workflow mends it.
+
+    Returns the names of the damaged leaves.
+    """
+    damaged = []
+    for leaf in leaves(scan):
+        store = LeafStore(layout.leaf(leaf.name))
+        if not _receipted(leaf, blocks(scan), layout):
+            continue
+        rows = store.rows()
+        if not all(
+            c.identity in rows and store.good(rows[c.identity].index, blocks(scan))[0].all() for c in leaf.cells
+        ):
+            store.manifest.unlink()
+            damaged.append(leaf.name)
+    return damaged
+
+
 def cell_status(scan: Scan, layout: Layout, thorough: bool = False) -> list[CellStatus]:
     """The state of every cell; `thorough` reads all data against its checksums instead of the commit marks only."""
     wanted = blocks(scan)

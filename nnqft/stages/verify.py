@@ -91,7 +91,8 @@ def _check_physics(layout: Layout, found: Verification) -> None:
         found.summary.append(f"{name}: {len(values)} trusted cells, combined p = {p:.3g}")
         if p < SIGNIFICANCE:
             found.failures.append(f"{name}: estimates and exact prediction disagree, combined p = {p:.3g}")
-    p = look_elsewhere(worst, looks)
+    dof = min(node.sizes["replicate"] for node in cumulants.children.values()) - 1
+    p = look_elsewhere(worst, looks, dof)
     found.summary.append(f"largest pull {worst:.2f} of {looks} ({where}), look-elsewhere p = {p:.3g}")
     if looks and p < SIGNIFICANCE:
         found.failures.append(f"{where}: pull {worst:.2f}, p = {p:.3g} among {looks} components")

@@ -38,13 +38,14 @@ class Workflow:
         return canonical_json(self.leaves[name].specification() | {"blocks": blocks(self.scan)})
 
     def parameters(self, *keys: str) -> str:
-        """Canonical JSON of parts of the scan that a later stage depends on, and of the version of its code.
+        """Canonical JSON of what a later stage depends on: what was sampled under which name, `keys`, and the version.
 
         (Leaves carry KERNEL_VERSION instead: a new nnqft redoes the cheap stages, never the networks.)
         """
         data = self.scan.model_dump(mode="json")
         names = [a.name for a in architectures(self.scan)]
-        return canonical_json({key: data[key] for key in keys} | {"names": names, "nnqft": __version__})
+        chosen = {key: data[key] for key in ("seed", "points", "architectures", "widths", *keys)}
+        return canonical_json(chosen | {"names": names, "nnqft": __version__})
 
     @property
     def sections(self) -> list[str]:

@@ -22,7 +22,9 @@ def write_tree(path: Path, groups: dict[str, xr.Dataset], attributes: dict[str, 
     A crash leaves either the old store or the new one.
     """
     fresh, old = (path.with_name(f".{path.name}.{tag}.{os.getpid()}") for tag in ("new", "old"))
-    shutil.rmtree(fresh, ignore_errors=True)
+    for left in [*path.parent.glob(f".{path.name}.new.*"), *path.parent.glob(f".{path.name}.old.*")]:
+        if not Path(f"/proc/{left.suffix[1:]}").exists():  # of a process that was killed
+            shutil.rmtree(left, ignore_errors=True)
     tree = xr.DataTree.from_dict({f"/{name}": data for name, data in groups.items()})
     tree.attrs.update(attributes)
     tree.to_zarr(fresh, mode="w", zarr_format=3, consolidated=False, encoding=_encoding(groups))

@@ -118,7 +118,7 @@ PATHS = [tuple(path.split(".")) for path in (
 )]  # fmt: skip
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300, deadline=None, derandomize=True)
 @given(path=st.sampled_from(PATHS), value=JSON)
 def test_no_value_whatever_raises_anything_but_an_input_error(path, value):
     message = "scan.yaml: accepted"
