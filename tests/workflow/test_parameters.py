@@ -37,12 +37,19 @@ def changed(*path_and_value):
 @pytest.mark.parametrize(
     ("change", "must"),
     [
-        (("architectures", "erf-net", "sigma_w", 1.1), {"theory", "couplings", "report"}),
+        (("architectures", "erf-net", "sigma_w", 1.1), STAGES),
         (("points", "erf-line", [[-1.0], [0.5]]), {"theory", "assemble", "couplings", "report"}),
         (("widths", [2, 3]), {"theory", "assemble", "report"}),
         (("couplings", "cutoffs", [7, 8]), {"couplings", "flow", "report"}),
         (("cumulants", "orders", [2, 4]), {"theory", "cumulants", "report"}),
         (("ensemble", "replicates", 64), {"assemble", "report"}),
+        (
+            (
+                "architectures",
+                {"erf-net": SCAN["architectures"]["relu-net"], "relu-net": SCAN["architectures"]["erf-net"]},
+            ),
+            STAGES,
+        ),
     ],
     ids=lambda v: ".".join(map(str, v[:-1])) if isinstance(v, tuple) else "",
 )

@@ -135,20 +135,6 @@ def test_verify_and_status_see_damage(finished, tmp_path):
     assert "verified" in call([*NNQFT, "verify", "scan.yaml"], folder).stdout
 
 
-def test_swapping_two_definitions_swaps_their_data(finished, tmp_path):
-    """Leaves and their receipts do not change; what is built on them must."""
-    shutil.copytree(finished, tmp_path / "copy", copy_function=shutil.copy2)
-    folder = tmp_path / "copy"
-    a, b = SCAN["architectures"]["relu"], SCAN["architectures"]["erf"] | {"depth": 1}
-    for first, second in ((a, b), (b, a)):
-        write(folder, architectures={"a": first, "b": second})
-        targets = [f"results/tiny/receipts/{stage}.json" for stage in ("cumulants", "theory")]
-        assert call([*SNAKEMAKE, *targets, "--configfile", "scan.yaml", "--cores", "2"], folder).returncode == 0
-        G2 = xr.open_datatree(folder / "results/tiny/cumulants.zarr", engine="zarr")["ray"]["G2"].load()
-        exact = xr.open_datatree(folder / "results/tiny/theory.zarr", engine="zarr")["ray"]["G2"].load()
-        assert abs(G2 / exact - 1).max() < 0.2
-
-
 @pytest.mark.parametrize(
     ("changes", "verdict", "code"),
     [
