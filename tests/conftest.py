@@ -1,6 +1,7 @@
 import pytest
 
-from nnqft.spec.grid import blocks, leaves
+from nnqft.sampling.budget import budget
+from nnqft.sampling.cells import leaves
 from nnqft.spec.load import parse_scan
 from nnqft.stages.assemble import assemble
 from nnqft.stages.couplings import fit_all_couplings
@@ -34,7 +35,7 @@ def small_results(tmp_path_factory):
     """A finished scan of few networks, made by the real stages: (scan, layout)."""
     scan, layout = parse_scan(SMALL), Layout(tmp_path_factory.mktemp("results") / "small")
     for leaf in leaves(scan):
-        generate(leaf, blocks(scan), layout.leaf(leaf.name), "inline")
+        generate(leaf, budget(scan), layout.leaf(leaf.name), "inline", 16)
     for stage in (assemble, estimate_cumulants, predict_theory, fit_all_couplings, measure_flow):
         stage(scan, layout)
     return scan, layout

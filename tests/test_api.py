@@ -17,9 +17,23 @@ def test_outputs_cumulants_and_theory_agree():
     assert f.shape == (200_000, 2)
     found, exact = nnqft.cumulants(f), nnqft.theory(net, [4])
     for name in ("G2", "G4c", "G4"):
-        pulls = (found.values[name] - getattr(exact, name)[0]) / found.stderr[name]
+        pulls = (found.values[name] - exact.values[name][0]) / found.stderr[name]
         assert np.abs(pulls).max() < 4
     assert exact.prediction[4] == "quadrature"
+
+
+def test_several_outputs_share_the_layers_below():
+    """d_out = 2: E f1 f1 f2 f2 - E f1 f1 E f2 f2 = Cov(Khat, Khat), the correlator that `measure` calls G4c_outputs."""
+    net = nnqft.architecture([[0.3], [0.8]], "relu", sigma_w=1.2, sigma_b=0.4)
+    f = np.asarray(nnqft.sample(net, width=2, key=4, networks=200_000, outputs=2))
+    assert f.shape == (200_000, 2, 2)
+    one, two = f[:, 0, 0] * f[:, 0, 1], f[:, 1, 0] * f[:, 1, 1]
+    direct = np.array([np.cov(a, b)[0, 1] for a, b in zip(np.split(one, 50), np.split(two, 50), strict=True)])
+    found = nnqft.measure(net, 2, 65_536)
+    position = 3  # (01)(01) among the products of (00), (01), (11)
+    error = np.hypot(direct.std() / np.sqrt(50), found.stderr["G4c_outputs"][position])
+    assert abs(direct.mean() - found.values["G4c_outputs"][position]) < 4 * error
+    assert direct.mean() > 5 * error
 
 
 def test_networks_do_not_depend_on_how_many_are_drawn():
@@ -34,8 +48,8 @@ def test_bad_requests_are_refused():
         nnqft.sample(nnqft.architecture([[1.0]], "relo"), 3, 0)
     with pytest.raises(InputError, match="infinite variance"):
         nnqft.sample(nnqft.architecture([[1.0]], "gauss", depth=2), 3, 0)
-    with pytest.raises(InputError, match="conditional or weights"):
-        nnqft.sample(nnqft.architecture([[1.0]], "relu"), 3, 0, sampler="tilted")
+    with pytest.raises(InputError, match="use one of conditional"):
+        nnqft.sample(nnqft.architecture([[1.0]], "relu"), 3, 0, sampler="foo")
     with pytest.raises(FileNotFoundError, match="run the scan first"):
         nnqft.open_results("no-such-folder")
     with pytest.raises(ValueError, match="finite"):

@@ -11,7 +11,7 @@ from pathlib import Path
 import nnqft
 from nnqft.cluster.contexts import cluster_name, local_cluster, local_workers
 from nnqft.core.errors import InputError
-from nnqft.nets.registry import load_config
+from nnqft.sampling.check import load_config
 from nnqft.spec.model import Scan
 from nnqft.stages.layout import Layout
 from nnqft.stages.status import generated, withdraw_damaged

@@ -6,8 +6,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from nnqft.nets.registry import load_config, statistics_bytes
-from nnqft.spec.grid import architectures, blocks, cells, leaves
+from nnqft.sampling.budget import budget
+from nnqft.sampling.cells import Cell, cells, leaves
+from nnqft.sampling.check import load_config
+from nnqft.sampling.kinds import memory, statistics_bytes
 from nnqft.spec.model import Scan
 from nnqft.stages.layout import Layout
 from nnqft.stages.status import cell_status, generated, stage_status
@@ -15,28 +17,34 @@ from nnqft.stages.status import cell_status, generated, stage_status
 NEURONS_PER_SECOND = {"float32": 5e7, "float64": 3e7}
 """Neurons times points / 6 a core-second, rough: measured on one server core, for the estimate of `plan` only."""
 NETWORK_SECONDS = 1.0e-6
+ORDER_SECONDS = {2: 3e-8, 4: 5e-8, 6: 1.5e-7, 8: 4e-7}
+"""Sums over neurons: seconds a neuron, equally rough."""
+WORKER_MIB = 400
+"""What a worker needs before it does anything."""
 
 
 def show_plan(config: Path) -> None:
     """Print points, blocks, networks and what they cost."""
     scan, _ = _read(config)
-    table = _table("architecture", "width", "blocks", "networks", "core-s")
-    total = 0.0
-    for cell in cells(scan):
-        seconds = _seconds(scan, cell)
-        total += seconds
-        table.add_row(cell.architecture.name, str(cell.width), str(blocks(scan)),
-                      f"{blocks(scan) * cell.block:,}", f"{seconds:.1f}")  # fmt: skip
+    wanted, points = budget(scan), cells(scan)
+    table = _table("architecture", "width", "estimator", "blocks", "networks", "core-s")
+    seconds = {cell.identity: _seconds(cell) for cell in points}
+    for cell in points:
+        row = str(cell.width), cell.kind, _range(wanted.pilot, wanted.most)
+        networks = _range(wanted.pilot * cell.block, wanted.most * cell.block)
+        table.add_row(cell.architecture.name, *row, networks, f"{wanted.most * seconds[cell.identity]:.1f}")
     console = _console()
     console.print(table)
-    sizes = [statistics_bytes(len(a.coordinates), max(scan.cumulants.orders)) for a in architectures(scan)]
-    disk = sum(sizes) * len(scan.widths) * blocks(scan)
-    points = max(len(a.coordinates) for a in architectures(scan))
-    memory = max(sizes) * 4 + scan.ensemble.block * 8 * points * (points + 1)
-    points_of_scan = len(cells(scan))
-    console.print(f"{len(leaves(scan))} leaves, {points_of_scan} scan points, {points_of_scan * blocks(scan)} blocks")
-    console.print(f"about {total:.0f} core-seconds of sampling, {memory / 2**20 + 400:.0f} MiB a worker, "
-                  f"{disk / 2**20:.0f} MiB on disk")  # fmt: skip
+    if wanted.target:
+        goals = ", ".join(f"{name} to {100 * goal:g}%" for name, goal in wanted.target)
+        console.print(f"target: {goals}; each cell starts with {wanted.pilot} blocks and stops there or at the ceiling")
+    total, disk = wanted.most * sum(seconds.values()), wanted.most * sum(statistics_bytes(c.spec) for c in points)
+    needed = max(memory(cell.spec) for cell in points) / 2**20 + WORKER_MIB
+    console.print(f"{len(leaves(scan))} leaves, {len(points)} scan points, "
+                  f"{_range(len(points) * wanted.pilot, len(points) * wanted.most)} blocks")  # fmt: skip
+    upper = "at most " if wanted.target else ""
+    console.print(f"about {upper}{total:.0f} core-seconds of sampling, {needed:.0f} MiB a worker, "
+                  f"{upper}{disk / 2**20:.0f} MiB on disk")  # fmt: skip
 
 
 def show_status(config: Path) -> None:
@@ -75,12 +83,18 @@ def _read(config: Path) -> tuple[Scan, Layout]:
     return scan, Layout(Path("results") / scan.name)
 
 
-def _seconds(scan: Scan, cell) -> float:
-    networks = blocks(scan) * cell.block
-    work = cell.width * cell.architecture.depth * len(cell.architecture.coordinates) / 6
+def _seconds(cell: Cell) -> float:
+    """Of one block."""
+    spec = cell.spec
+    work = spec.net.units * cell.architecture.depth * spec.points / 6
     if cell.sampler == "weights":
         work *= max(1, cell.width / 6)
-    return networks * (NETWORK_SECONDS + work / NEURONS_PER_SECOND[cell.precision])
+    extra = ORDER_SECONDS[spec.max_order] * spec.net.units if spec.kind in ("neurons", "total") else 0.0
+    return cell.block * (NETWORK_SECONDS + work / NEURONS_PER_SECOND[cell.precision] + extra)
+
+
+def _range(least: int, most: int) -> str:
+    return f"{least:,}" if least == most else f"{least:,} to {most:,}"
 
 
 def _table(*columns: str) -> Table:

@@ -108,7 +108,7 @@ def smooth_moments(
     def average(rule: Rule) -> dict[int, Array]:
         return packed_moments(rule, unit, factor, orders)
 
-    return _refined_lattice(average, np.max(np.abs(factor), axis=0, initial=0.0), max(orders), odd, tolerance)
+    return refined_lattice(average, np.max(np.abs(factor), axis=0, initial=0.0), max(orders), odd, tolerance)
 
 
 def pair_averages(
@@ -140,7 +140,7 @@ def pair_averages(
         return sums
 
     amplitude = np.sqrt(np.max(kernels[:, [0, 2]], initial=0.0))
-    return _refined_lattice(average, np.full(2, amplitude), 2, odd, tolerance)
+    return refined_lattice(average, np.full(2, amplitude), 2, odd, tolerance)
 
 
 def homogeneous_moments(
@@ -196,7 +196,7 @@ def _split(n: int, order: int, left: int) -> tuple[Indices, Indices]:
     return rank(legs[:, :left], n), rank(legs[:, left:], n)
 
 
-def _refined_lattice(
+def refined_lattice(
     average: Callable[[Rule], dict[Key, Array]], amplitudes: Array, growth: int, even: bool, tolerance: float
 ) -> dict[Key, Array]:
     """Averages under trapezoid rules refined by sqrt(2) an axis until they agree to `tolerance`.

@@ -5,7 +5,7 @@ sorted index tuple ``multisets(n, k)[c]``. All of nnqft uses this one order (lex
 """
 
 from functools import lru_cache
-from itertools import combinations_with_replacement
+from itertools import combinations, combinations_with_replacement
 from math import comb
 
 import numpy as np
@@ -59,14 +59,26 @@ def pairing_legs(n: int, order: int) -> Indices:
 
 
 @lru_cache(maxsize=64)
-def pairing_products(n: int, order: int) -> Indices:
-    """For every component and pairing the packed index of the *product* of its pairs.
+def pairing_products(n: int) -> Indices:
+    """Where the 3 pairings (ab)(cd) of every four-leg component are in a tensor packed over multisets of two pairs.
 
-    Shape (components, pairings); the entries index ``multisets(P, order // 2)`` with P = n (n + 1) / 2, so that a
-    joint cumulant of kernel entries, packed over multisets of pairs, sums to a connected correlator.
+    Shape (components, 3); the entries index ``multisets(P, 2)`` with P = n (n + 1) / 2.
     """
-    number_of_pairs = n * (n + 1) // 2
-    return _frozen(rank(pairing_legs(n, order), number_of_pairs))
+    return _frozen(rank(pairing_legs(n, 4), n * (n + 1) // 2))
+
+
+@lru_cache(maxsize=64)
+def splits(n: int, left: int, right: int) -> tuple[Indices, Indices]:
+    """Packed positions of both parts of every split (left | right) of every component of order left + right.
+
+    Two arrays (components, splits), into ``multisets(n, left)`` and ``multisets(n, right)``; when left = right every
+    unordered split appears once.
+    """
+    order = left + right
+    legs = multisets(n, order)
+    chosen = [c for c in combinations(range(order), left) if left != right or 0 in c]
+    others = [[leg for leg in range(order) if leg not in c] for c in chosen]
+    return _frozen(rank(legs[:, np.array(chosen)], n)), _frozen(rank(legs[:, np.array(others)], n))
 
 
 def wick(kernel: NDArray[np.float64], n: int, order: int) -> NDArray[np.float64]:

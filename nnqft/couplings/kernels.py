@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nnqft.nets.activations import ACTIVATIONS, Activation
-from nnqft.nets.kernels import CLOSED_KERNELS
+from nnqft.nets.maps import CLOSED
 
 Array = NDArray[np.float64]
 
@@ -35,8 +35,8 @@ def leg_kernel(activation: str, sigma_w: float, sigma_b: float, x: ArrayLike, y:
     if activation not in ACTIVATIONS:
         raise ValueError(f"unknown activation {activation!r}: choose one of {', '.join(sorted(ACTIVATIONS))}")
     k_xx, k_yy, k_xy = preactivation_covariance(sigma_w, sigma_b, x, y)
-    if activation in CLOSED_KERNELS:
-        return sigma_w**2 * CLOSED_KERNELS[activation](k_xx, k_xy, k_yy)
+    if activation in CLOSED:
+        return sigma_w**2 * np.asarray(CLOSED[activation](k_xx, k_xy, k_yy))
     if ACTIVATIONS[activation].kind != "smooth":
         raise ValueError(f"no kernel for the activation {activation!r}: it is not smooth and has no closed form")
     return sigma_w**2 * pair_expectation(ACTIVATIONS[activation], k_xx, k_yy, k_xy)

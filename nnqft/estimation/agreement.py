@@ -20,6 +20,12 @@ Array = NDArray[np.float64]
 ROUNDING = 1e-9
 """Relative size below which a difference, or an error bar, is floating-point rounding and not physics."""
 
+SINGLE_ROUNDING = 1e-6
+"""The same relative to the natural size of a component, for what is sampled in float32."""
+
+NOTICEABLE = 0.1
+"""Error of a prediction, relative to that of the estimate, above which chi^2 is not given."""
+
 FEWEST = 4
 """Fewest groups that can give a covariance with a goodness of fit."""
 
@@ -40,23 +46,38 @@ class Agreement:
     p_value: float
 
 
-def agreement(values: Array, replicates: Array, prediction: Array, cut: float = 1e-4) -> Agreement:
+def agreement(
+    values: Array,
+    replicates: Array,
+    prediction: Array,
+    size: Array | float = 0.0,
+    uncertainty: Array | None = None,
+    cut: float = 1e-4,
+) -> Agreement:
     """Compare components (q,) and their jackknife replicates (R, q) with a prediction (q,); NaN is left out.
 
     A component whose error bar is rounding must equal the prediction to rounding, else its pull is infinite; chi^2
-    leaves it out. `cut`: smallest eigenvalue of the correlation matrix that is used, relative to the largest.
+    leaves it out. `size` (q,): natural size of the components (free correlators of their legs), against which rounding
+    is judged where the components themselves vanish. `uncertainty` (q,): the prediction's own error, added to pulls;
+    there is no chi^2 where it is noticeable. `cut`: smallest eigenvalue of the correlation matrix that is used,
+    relative to the largest.
     """
     seen = np.isfinite(prediction) & np.isfinite(values)
     difference, samples = (values - prediction)[seen], replicates[:, seen]
     error = stderr(samples)
+    own = np.zeros_like(error) if uncertainty is None else np.nan_to_num(uncertainty[seen])
+    natural = np.broadcast_to(size, values.shape)[seen]
     rounding = ROUNDING * np.maximum(np.abs(prediction[seen]), np.abs(values[seen]))
+    rounding = np.maximum(rounding, SINGLE_ROUNDING * natural)
     noisy = error > rounding
     found = np.where(np.abs(difference) <= rounding, 0.0, np.inf)
-    found[noisy] = difference[noisy] / error[noisy]
+    found[noisy] = difference[noisy] / np.hypot(error, own)[noisy]
     pulls = np.full(values.shape, np.nan)
     pulls[seen] = found
     worst = float(np.abs(found).max()) if found.size else float("nan")
-    chi2, modes, p_value = _hotelling(difference[noisy], samples[:, noisy], cut)
+    chi2, modes, p_value = float("nan"), 0, float("nan")
+    if not np.any(own > NOTICEABLE * error):
+        chi2, modes, p_value = _hotelling(difference[noisy], samples[:, noisy], cut)
     return Agreement(pulls, found.size, worst, chi2, modes, p_value)
 
 
@@ -67,7 +88,7 @@ def _hotelling(difference: Array, samples: Array, cut: float) -> tuple[float, in
     1931); chi2 = T^2 (nu - m - 1) / nu has mean m (Hartlap, Simon, Schneider, astro-ph/0608064).
     """
     R = len(samples)
-    chooses = np.arange(R) % 4 == 0
+    chooses = np.random.default_rng(R).permutation(R) % 4 == 0  # fixed; not in step with unequal group sizes
     nu = int(np.sum(~chooses)) - 1
     if difference.size == 0 or nu + 1 < FEWEST:
         return float("nan"), 0, float("nan")

@@ -1,151 +1,200 @@
-"""Unbiased cumulants from power sums (k-statistics), contracted over the pairings of a correlator.
+"""Unbiased connected correlators from power sums.
 
-Input: for M networks, power sums of deviations d = X - c of the packed entries X of a symmetric matrix a network:
-s1_i = sum d_i, s2_ij = sum d_i d_j, and s3 = sum over networks and over the 15 pairings of d_i d_j d_k for each
-six-point component. Fisher's k-statistics (Kendall & Stuart, The Advanced Theory of Statistics vol. 1, ch. 12-13):
-k2(ij) = (s2_ij - s1_i s1_j / M) / (M - 1),
-k3(ijk) = [M^2 s3_ijk - M (s2_ij s1_k + s2_ik s1_j + s2_jk s1_i) + 2 s1_i s1_j s1_k] / (M (M - 1) (M - 2)).
+Samples t = 1..M give symmetric matrices X_t around a fixed centre c, d = X - c, and perhaps weights w_t of mean one
+(importance sampling). With W_2k(d) the sum over the (2k-1)!! pairings of products of entries of d (Wick's theorem), a
+network's output is Gaussian given X, so E f^{2k} = E W_2k(X) and the connected correlators are the joint cumulants
 
-For the marginal estimator X = Khat and (physics: the law of f given Khat is Gaussian)
-G2 = k1,  G4c = sum over 3 pairings of k2,  G6c = sum over 15 pairings of k3.
-For the product estimator X = f f^T, and the cumulants of f are U-statistics of the same sums.
-All functions broadcast over leading dimensions, so a jackknife is one call. Arrays are float64 throughout.
+    G4c = <W_4> - sum_3 <d><d>,      G6c = <W_6> - sum_15 <d><W_4> + 2 sum_15 <d><d><d>,
+    G8c = <W_8> - sum_28 <d><W_6> - sum_35 <W_4><W_4> + 2 sum_210 <d><d><W_4> - 6 sum_105 <d><d><d><d>,
+
+sums over the splits of the legs. Products of expectations are estimated without bias over distinct samples (polykays:
+Kendall & Stuart, The Advanced Theory of Statistics vol. 1, ch. 12-13). Their corrections close on the same symmetric
+sums, because sum_3 d d = W_4, sum_15 d W_4 = 3 W_6, sum_28 d W_6 = 4 W_8, sum_35 W_4 W_4 = 3 W_8.
+
+Three estimators differ only in what X is: `marginal`, X = Khat (docs: estimators); the pooled neurons of one hidden
+layer, X = C_W s s^T with M = networks x width and G_2k,c scaled by N^{1-k}; `product`, X = f f^T. The last two have
+moments of an amplitude in front, E a^{2k} / (2k-1)!! of W_2k: 1 / (2k-1)!! for `product`, the standardised moments of
+the readout's weights for neurons.
+
+When X and further conditional cumulants of f are estimates given a part P of the network (estimator `total`), the law
+of total cumulance adds them: see :func:`add_within`. All functions broadcast over leading dimensions; float64.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nnqft.core.packing import multisets, pairing_legs, rank
+from nnqft.core.packing import pairing_products, splits, wick
 
 Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class PowerSums:
-    """count (...), first (..., pairs), second (..., products) or None, third (..., sexts) or None."""
+    """Sums over samples; leading dimensions are jackknife groups.
+
+    count (...); first (..., P) of d; second (..., PP) of d_i d_j, packed over two pairs; third (..., S) of W_6;
+    fourth (..., O) of W_8. With weights w, these are sums of w d, w^2 d d and w^3 W_6, and moment4 (..., PP), moment6
+    and mixed6 (..., S) are those of w d d, w W_6, w^2 W_6. With conditional cumulants k4, k6 of f given P, within4
+    (..., Q) sums k4, within6 k6, and cross6 sum_15 d k4 of each sample; within22 (..., PP) is the part of k4 before
+    pairings are summed (Gaussian readouts).
+    """
 
     count: NDArray
     first: Array
     second: Array | None = None
     third: Array | None = None
+    fourth: Array | None = None
+    moment4: Array | None = None
+    moment6: Array | None = None
+    mixed6: Array | None = None
+    within22: Array | None = None
+    within4: Array | None = None
+    within6: Array | None = None
+    cross6: Array | None = None
 
     def __sub__(self, other: "PowerSums") -> "PowerSums":
-        """Leave the networks of `other` out."""
-        return PowerSums(
-            self.count - other.count,
-            self.first - other.first,
-            None if self.second is None or other.second is None else self.second - other.second,
-            None if self.third is None or other.third is None else self.third - other.third,
-        )
+        """Leave the samples of `other` out."""
+        pairs = ((getattr(self, f.name), getattr(other, f.name)) for f in fields(self))
+        return PowerSums(*(None if a is None or b is None else a - b for a, b in pairs))  # type: ignore[arg-type]
+
+    def total(self, part: slice = slice(None)) -> "PowerSums":
+        """Sum over some of the groups (the leading dimension)."""
+        values = (getattr(self, f.name) for f in fields(self))
+        return PowerSums(*(None if v is None else v[part].sum(axis=0) for v in values))  # type: ignore[arg-type]
 
 
-def marginal(sums: PowerSums, centre: Array, points: int) -> dict[str, Array]:
-    """G2, G4c, G6c and the full G4, G6 from sums of Khat - centre; orders without sums are left out.
+@dataclass(frozen=True)
+class Amplitude:
+    """E a^{2k} / (2k-1)!! for 2k = 4, 6, 8, and the number N of terms that make one network (1: none are pooled)."""
 
-    Unbiased for any number of networks above the order's half; below it the result is NaN.
+    four: float = 1.0
+    six: float = 1.0
+    eight: float = 1.0
+    pooled: int = 1
+
+
+PRODUCT = Amplitude(1 / 3, 1 / 15, 1 / 105)
+
+
+def connected(sums: PowerSums, centre: Array, points: int, amplitude: Amplitude = Amplitude()) -> dict[str, Array]:
+    """G2, G4c, G6c, G8c, and G4c_outputs[ab, cd] = Cov(X_ab, X_cd): the correlator of two outputs, f1 f1 f2 f2.
+
+    Orders without sums are left out. Unbiased for any number of samples above half the order; below, NaN.
     """
     M = np.asarray(sums.count, dtype=np.float64)[..., None]
-    mean = sums.first / M
-    found = {"G2": centre + mean}
+    S2, found = sums.first, {"G2": centre + sums.first / M}
     if sums.second is None:
-        return found
-    left, right = pairing_legs(points, 4)[..., 0], pairing_legs(points, 4)[..., 1]
-    second = _pairs_of(sums.second, left, right, centre.shape[-1])
+        return _with_within(found, sums, M)
     with np.errstate(divide="ignore", invalid="ignore"):
-        k2 = (second - sums.first[..., left] * sums.first[..., right] / M[..., None]) / (M[..., None] - 1)
-    found["G4c"] = k2.sum(axis=-1)
-    raw = second / M[..., None] + _cross(centre, mean, left, right)
-    found["G4"] = raw.sum(axis=-1)
-    if sums.third is None:
-        return found
-    legs = pairing_legs(points, 6)
-    triple = sums.third
-    mixed, product = _contractions(sums, legs)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        found["G6c"] = (M**2 * triple - M * mixed + 2 * product) / (M * (M - 1) * (M - 2))
-    found["G6"] = triple / M + _shifted_third(sums, centre, mean, legs, M)
+        pairs = pairing_products(points)
+        S4, W4 = _contract(sums.second, pairs), _contract(_first(sums.moment4, sums.second), pairs)
+        four = amplitude.four * W4 / M - (wick(S2, points, 4) - S4) / (M * (M - 1))
+        found["G4c"] = four / amplitude.pooled
+        found["G4c_outputs"] = _covariance(sums, M) / amplitude.pooled
+        if sums.third is not None:
+            found["G6c"] = _six(sums, sums.third, S4, W4, M, points, amplitude) / amplitude.pooled**2
+        if sums.third is not None and sums.fourth is not None:
+            found["G8c"] = _eight(sums, sums.third, sums.fourth, S4, M, points, amplitude) / amplitude.pooled**3
+    return _with_within(found, sums, M)
+
+
+def full(
+    found: dict[str, Array], networks: NDArray, points: int, sums: PowerSums, amplitude: Amplitude
+) -> dict[str, Array]:
+    """Full correlators G4, G6, G8 of the connected ones, without the bias of products of estimates.
+
+    For M networks E G2_ab G2_cd = G2_ab G2_cd + Cov(Khat_ab, Khat_cd) / M, and so on: exact for `marginal` and pooled
+    neurons, up to a bias of order G4c / M, far below the error, for `total` and for G8. `product` averages products.
+    """
+    M = np.asarray(networks, dtype=np.float64)[..., None]
+    values: dict[str, Array] = {}
+    if amplitude == PRODUCT:
+        four, six, eight = sums.second, sums.third, sums.fourth
+        values |= {} if four is None else {"G4": _contract(four, pairing_products(points)) / (3 * M)}
+        values |= {} if six is None else {"G6": six / (15 * M)}
+        return values | ({} if eight is None else {"G8": eight / (105 * M)})
+    if "G4c" not in found:
+        return values
+    G2, G4c = found["G2"], found["G4c"] * (1 - 1 / M)
+    values["G4"] = G4c + wick(G2, points, 4)
+    if "G6c" not in found:
+        return values
+    G6c = found["G6c"] * (1 - 1 / M) * (1 - 2 / M)
+    values["G6"] = G6c + _product(G2, G4c, points, 2, 4) + wick(G2, points, 6)
+    if "G8c" in found:
+        pairs = _product(wick(G2, points, 4), G4c, points, 4, 4, ordered=True)
+        values["G8"] = found["G8c"] + _product(G2, G6c, points, 2, 6) + _product(G4c, G4c, points, 4, 4)
+        values["G8"] += pairs + wick(G2, points, 8)
+    return values
+
+
+def _six(sums: PowerSums, third: Array, S4: Array, W4: Array, M: Array, points: int, amplitude: Amplitude) -> Array:
+    W6, mixed = _first(sums.moment6, third), _first(sums.mixed6, third)
+    two_four = (_product(sums.first, W4, points, 2, 4) - 3 * mixed) / (M * (M - 1))
+    cubes = wick(sums.first, points, 6) - _product(sums.first, S4, points, 2, 4) + 2 * third
+    return amplitude.six * W6 / M - amplitude.four * two_four + 2 * cubes / (M * (M - 1) * (M - 2))
+
+
+def _eight(sums: PowerSums, S6: Array, S8: Array, S4: Array, M: Array, points: int, amplitude: Amplitude) -> Array:
+    """Eight legs; no weights."""
+    S2 = sums.first
+    P26, P44 = _product(S2, S6, points, 2, 6), _product(S4, S4, points, 4, 4)
+    P224 = _product(wick(S2, points, 4), S4, points, 4, 4, ordered=True)
+    M2, M3, M4 = M * (M - 1), M * (M - 1) * (M - 2), M * (M - 1) * (M - 2) * (M - 3)
+    two_six, four_four = (P26 - 4 * S8) / M2, (P44 - 3 * S8) / M2
+    two_two_four = (P224 - 2 * P44 - 3 * P26 + 12 * S8) / M3
+    twos = (wick(S2, points, 8) - P224 + P44 + 2 * P26 - 6 * S8) / M4
+    a = amplitude
+    lower = a.six * two_six + a.four**2 * four_four - 2 * a.four * two_two_four + 6 * twos
+    return a.eight * S8 / M - lower
+
+
+def _with_within(found: dict[str, Array], sums: PowerSums, M: Array) -> dict[str, Array]:
+    """Law of total cumulance: G4c += <k4>, G6c += <k6> + sum_15 Cov(k2, k4), G4c_outputs += <c>."""
+    if sums.within4 is not None:
+        found["G4c"] = found["G4c"] + sums.within4 / M
+    if sums.within22 is not None:
+        found["G4c_outputs"] = found["G4c_outputs"] + sums.within22 / M
+    if sums.within4 is not None and sums.within6 is not None and sums.cross6 is not None:
+        points = _points(sums.first.shape[-1])
+        with np.errstate(divide="ignore", invalid="ignore"):
+            covariance = (sums.cross6 - _product(sums.first, sums.within4, points, 2, 4) / M) / (M - 1)
+        found["G6c"] = found["G6c"] + sums.within6 / M + covariance
     return found
 
 
-def product(sums: PowerSums, points: int) -> dict[str, Array]:
-    """G2, G4c, G6c and the full G4, G6 from sums of f f^T (centre 0), with odd correlators known to vanish.
-
-    Products of expectations are estimated without bias over distinct networks:
-    U(p|q) = (s1_p s1_q - s2_pq) / (M (M - 1)) and its third-order analogues.
-    """
-    M = np.asarray(sums.count, dtype=np.float64)[..., None]
-    found = {"G2": sums.first / M}
-    if sums.second is None:
-        return found
-    pairs = sums.first.shape[-1]
-    left, right = pairing_legs(points, 4)[..., 0], pairing_legs(points, 4)[..., 1]
-    second = _pairs_of(sums.second, left, right, pairs)
-    found["G4"] = (second / M[..., None]).mean(axis=-1)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        separate = (sums.first[..., left] * sums.first[..., right] - second) / (M * (M - 1))[..., None]
-    found["G4c"] = found["G4"] - separate.sum(axis=-1)
-    if sums.third is None:
-        return found
-    mixed, cubic = _contractions(sums, pairing_legs(points, 6))
-    found["G6"] = sums.third / (15 * M)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        two_four = (mixed - 3 * sums.third) / (M * (M - 1)) / 3
-        two_two_two = (cubic - mixed + 2 * sums.third) / (M * (M - 1) * (M - 2))
-    found["G6c"] = found["G6"] - two_four + 2 * two_two_two
-    return found
-
-
-def _pairs_of(second: Array, left: NDArray[np.int64], right: NDArray[np.int64], pairs: int) -> Array:
-    """Entries s2[left, right] of the packed second sums."""
-    return second[..., rank(np.stack([left, right], axis=-1), pairs)]
-
-
-def _cross(centre: Array, mean: Array, left: NDArray[np.int64], right: NDArray[np.int64]) -> Array:
-    """E[X_i X_j] - E[d_i d_j] = c_i c_j + c_i m_j + m_i c_j."""
-    a, b = centre[..., left], centre[..., right]
-    return a * b + a * mean[..., right] + mean[..., left] * b
-
-
-def _contractions(sums: PowerSums, legs: NDArray[np.int64]) -> tuple[Array, Array]:
-    """Sums over the pairings of s2_ij s1_k + s2_ik s1_j + s2_jk s1_i, and of s1_i s1_j s1_k.
-
-    Pairing by pairing, so that memory stays at one array of components.
-    """
+def _covariance(sums: PowerSums, M: Array) -> Array:
+    """Cov(X_i, X_j), packed over two pairs; weighted samples estimate it from w d d and w d."""
     assert sums.second is not None
-    pairs = sums.first.shape[-1]
-    mixed = np.zeros((*sums.first.shape[:-1], len(legs)))
-    cubic = np.zeros_like(mixed)
-    for i, j, k in np.moveaxis(legs, 1, 0).transpose(0, 2, 1):
-        a, b, c = sums.first[..., i], sums.first[..., j], sums.first[..., k]
-        mixed += _pairs_of(sums.second, i, j, pairs) * c
-        mixed += _pairs_of(sums.second, i, k, pairs) * b
-        mixed += _pairs_of(sums.second, j, k, pairs) * a
-        cubic += a * b * c
-    return mixed, cubic
+    P = sums.first.shape[-1]
+    left, right = np.triu_indices(P)
+    products = sums.first[..., left] * sums.first[..., right]
+    return _first(sums.moment4, sums.second) / M - (products - sums.second) / (M * (M - 1))
 
 
-def _shifted_third(sums: PowerSums, centre: Array, mean: Array, legs: NDArray[np.int64], M: Array) -> Array:
-    """Sum over pairings of E[X_i X_j X_k] - E[d_i d_j d_k]."""
-    assert sums.second is not None
-    pairs = sums.first.shape[-1]
-    total = np.zeros((*sums.first.shape[:-1], len(legs)))
-    for i, j, k in np.moveaxis(legs, 1, 0).transpose(0, 2, 1):
-        a, b, c = centre[..., i], centre[..., j], centre[..., k]
-        total += a * b * c + a * b * mean[..., k] + a * c * mean[..., j] + b * c * mean[..., i]
-        for e, (p, q) in ((a, (j, k)), (b, (i, k)), (c, (i, j))):
-            total += e * _pairs_of(sums.second, p, q, pairs) / M
+def _product(a: Array, b: Array, points: int, left: int, right: int, *, ordered: bool = False) -> Array:
+    """Sum over the splits (left | right) of a on the left part times b on the right; split by split, to save memory.
+
+    ordered: for left = right, both ways round.
+    """
+    first, second = splits(points, left, right)
+    total = np.zeros((*a.shape[:-1], len(first)))
+    for i, j in zip(first.T, second.T, strict=True):
+        total += a[..., i] * b[..., j]
+        if ordered:
+            total += a[..., j] * b[..., i]
     return total
 
 
-def split(statistics: Array, count: NDArray, points: int, max_order: int) -> PowerSums:
-    """Power sums from statistics vectors (..., length) as a block stores them."""
-    pairs = len(multisets(points, 2))
-    products = pairs * (pairs + 1) // 2 if max_order >= 4 else 0
-    return PowerSums(
-        count,
-        statistics[..., :pairs],
-        statistics[..., pairs : pairs + products] if max_order >= 4 else None,
-        statistics[..., pairs + products :] if max_order >= 6 else None,
-    )
+def _contract(second: Array, pairs: NDArray[np.int64]) -> Array:
+    return second[..., pairs].sum(axis=-1)
+
+
+def _first(value: Array | None, default: Array) -> Array:
+    return default if value is None else value
+
+
+def _points(pairs: int) -> int:
+    return (int(np.sqrt(8 * pairs + 1)) - 1) // 2

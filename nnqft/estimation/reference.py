@@ -5,22 +5,22 @@ from numpy.typing import NDArray
 
 from nnqft.core.gaussian import QuadratureError
 from nnqft.core.packing import multisets, pack
-from nnqft.nets.activations import ACTIVATIONS
-from nnqft.nets.kernels import gp_kernel
+from nnqft.nets.base import Network
 
 
 def centre_and_scale(
-    activation: str, depth: int, sigma_w: float, sigma_b: float, x: NDArray[np.float64], estimator: str
+    net: Network, kind: str, sigma_w: float, sigma_b: float, x: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Packed centre c and scale s of the matrix entries, each (pairs,) float64.
+    """Packed centre c and scale s of the matrix entries, each (P,) float64.
 
-    s_ab = sqrt(K_aa K_bb) makes points comparable in the tail diagnostics. c = K keeps digits in sums of powers of
-    Khat - c; the product estimator needs raw moments, c = 0. Any values are right: where the kernel is out of reach of
-    quadrature or overflows, c = 0 and s = 1.
+    s_ab = sqrt(K_aa K_bb) makes points comparable in the tail diagnostics. c is what is subtracted from the matrices
+    (K, which keeps digits in sums of powers; nothing for `product`) or, for pooled `neurons`, what is left out of them
+    (the variance of the readout's bias). Where the kernel is out of reach of quadrature or overflows, s = 1 and c = 0
+    do as well.
     """
     try:
         with np.errstate(over="ignore", invalid="ignore"):
-            kernel = gp_kernel(ACTIVATIONS[activation], x, depth, sigma_w, sigma_b)
+            kernel = net.gp_kernel(x, sigma_w, sigma_b)
     except QuadratureError:
         kernel = np.full((len(x), len(x)), np.nan)
     if not np.isfinite(kernel).all():
@@ -29,4 +29,7 @@ def centre_and_scale(
     variance = np.diag(kernel)
     scale = np.sqrt(variance[rows] * variance[columns])
     scale = np.where(scale > 0, scale, 1.0)
-    return (pack(kernel) if estimator == "marginal" else np.zeros(len(rows))), scale
+    if kind == "neurons":
+        bias = np.asarray(net.readout(np.float64(sigma_w), np.float64(sigma_b))[1], dtype=np.float64)  # type: ignore[arg-type]
+        return np.full(len(rows), bias), scale
+    return (np.zeros(len(rows)) if kind == "product" else pack(kernel)), scale

@@ -1,11 +1,11 @@
 """Can the error bar be trusted? Tail diagnostics of the per-network contributions to each order.
 
-A network's contribution to G2, G4c, G6c scales as the size d of its deviation to the power k = 1, 2, 3. A mean has an
-honest error bar only when the contributions have a finite variance that the sample has seen. Three symptoms:
+A sample's contribution to G2, G4c, G6c, G8c scales as the size d of its deviation to the power k = 1, 2, 3, 4. A mean
+has an honest error bar only when the contributions have a finite variance that the sample has seen. Three symptoms:
 
 - the generalised-Pareto index of the tail of d^k (Zhang & Stephens, Technometrics 51 (2009) 316; the diagnostic of
   Vehtari et al., Pareto smoothed importance sampling, arXiv:1507.02646). The variance is infinite from 1/2 on;
-- the share of the sum of d^k that the largest 0.1% of networks carry;
+- the share of the sum of d^k that the largest 0.1% of samples carry;
 - disagreement of the two halves of the sample, in units of its own error.
 """
 
@@ -20,23 +20,21 @@ HALVES_LIMIT = 5.0
 MOST_EXCEEDANCES = 4096
 
 
-def exceedances(networks: int) -> int:
-    """How many of the largest deviations the index is fitted to: 1/256 of the sample, but 1,024 to 4,096.
+def largest(sizes: Array, samples: int) -> Array:
+    """The largest sizes of deviations, descending: 1/16 of them, but 1,024 to 4,096, and at most a quarter of them.
 
-    Fewer would scatter so much that the cells that pass are those which happened to miss their tail.
+    Never more than 1/32 of the samples.
+
+    Fewer would scatter so much that the cells that pass are those which happened to miss their tail; more would reach
+    into the body of the distribution.
+
+    sizes: one for each of many equal classes of samples, the largest of its class; zeros (empty classes) are left out.
+    Maxima of classes have the same tail index as the samples themselves (Fisher and Tippett).
     """
-    return min(networks // 8, max(1024, min(MOST_EXCEEDANCES, networks // 256)))
-
-
-def merge_tails(largest: Array, networks: int) -> Array:
-    """The largest deviations of the whole sample, descending, complete above their smallest value.
-
-    largest (blocks, kept): the largest of each block. A value is only surely among the largest of the sample when no
-    block may have lost a greater one, i.e. above every block's smallest kept value.
-    """
-    threshold = largest.min(axis=1).max()
-    merged = np.sort(largest[largest >= threshold])[::-1]
-    return merged[: max(5, exceedances(networks))]
+    seen = sizes[sizes > 0].ravel()
+    most = min(seen.size // 4, samples // 32)
+    kept = max(5, min(most, max(1024, min(MOST_EXCEEDANCES, seen.size // 16))))
+    return np.sort(seen)[::-1][:kept]
 
 
 def pareto_index(contributions: Array) -> float:
@@ -65,9 +63,9 @@ def pareto_index(contributions: Array) -> float:
     return (n * shape + 10 * 0.5) / (n + 10)
 
 
-def top_share(largest: Array, power: int, total: float, networks: int) -> float:
-    """Share of the sum of d^power that the largest 0.1% of networks carry (at least one network)."""
-    top = largest[: max(1, networks // 1000)]
+def top_share(largest: Array, power: int, total: float, samples: int) -> float:
+    """Share of the sum of d^power that the largest 0.1% of samples carry (at least one, at most those in `largest`)."""
+    top = largest[: max(1, samples // 1000)]
     return float((top**power).sum() / total) if total > 0 else 0.0
 
 

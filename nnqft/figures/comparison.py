@@ -6,16 +6,17 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
+from nnqft.core.packing import multisets, unpack
 from nnqft.estimation.agreement import Agreement, agreement, combined_p, look_elsewhere
 from nnqft.estimation.cumulants import CONNECTED
 
-COMPONENT = {2: "pair", 4: "quad", 6: "sext"}
+COMPONENT = {2: "pair", 4: "quad", 6: "sext", 8: "oct"}
 """Packed dimension of each order."""
 
 KINDS = ("all legs equal", "pairs", "most distinct")
 """The components that stand for all."""
 
-EXACT = ("exact", "quadrature")
+EXACT = ("exact", "quadrature", "sampled")
 """Predictions without an expansion error: against these, a pull is a test."""
 
 SIGNIFICANCE = 1e-3
@@ -70,13 +71,14 @@ def compare(cumulants: xr.Dataset, theory: xr.Dataset) -> list[Cell]:
     for a, architecture in enumerate(cumulants["architecture"].values):
         for w, width in enumerate(cumulants["width"].values):
             for o, order in enumerate(orders):
-                values, replicates, prediction = (array[a, w] for array in data[order])
+                values, replicates, prediction, errors = (array[a, w] for array in data[order])
+                natural = _natural_size(theory["G2_gp"].values[a], order) / float(width) ** (order // 2 - 1)
                 found.append(
                     Cell(
                         str(architecture), int(width), order, int(verdicts["networks"][a, w]),
                         bool(verdicts["trusted"][a, w, o]), float(verdicts["tail_index"][a, w, o]),
                         float(verdicts["top_share"][a, w, o]), str(kinds[order][a]), len(replicates),
-                        agreement(values, replicates, prediction),
+                        agreement(values, replicates, prediction, natural, errors),
                     )
                 )  # fmt: skip
     return found
@@ -133,6 +135,15 @@ def component_label(legs: Iterable[int]) -> str:
     return ("" if max(legs) < 10 else ".").join(map(str, legs))
 
 
-def _arrays(cumulants: xr.Dataset, theory: xr.Dataset, order: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _arrays(cumulants: xr.Dataset, theory: xr.Dataset, order: int) -> tuple[np.ndarray, ...]:
     name = CONNECTED[order]
-    return cumulants[name].values, cumulants[f"{name}_replicate"].values, theory[name].values
+    prediction = theory[name].values
+    errors = theory[f"{name}_stderr"].values if f"{name}_stderr" in theory else np.zeros_like(prediction)
+    return cumulants[name].values, cumulants[f"{name}_replicate"].values, prediction, errors
+
+
+def _natural_size(kernel: np.ndarray, order: int) -> np.ndarray:
+    """Product of sqrt(K_aa) over the legs of every component, from the packed kernel (P,); 0 where it is unknown."""
+    points = (int(np.sqrt(8 * len(kernel) + 1)) - 1) // 2
+    root = np.sqrt(np.nan_to_num(np.diag(unpack(kernel, points))))
+    return root[multisets(points, order)].prod(axis=1)

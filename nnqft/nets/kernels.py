@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from nnqft.core.gaussian import pair_averages
 from nnqft.core.packing import Indices, multisets, pack, rank, unpack
 from nnqft.nets.activations import Activation
+from nnqft.nets.maps import CLOSED
 
 Array = NDArray[np.float64]
 
@@ -55,11 +56,11 @@ def gp_kernel(activation: Activation, x: Array, depth: int, sigma_w: float, sigm
 def kernel_map(activation: Activation, kernel: Array, sigma_w: float, sigma_b: float) -> Array:
     """F(K), shape (n, n); for `gauss` only meaningful on first-layer kernels.
 
-    ValueError for an activation that is neither smooth nor among CLOSED_KERNELS.
+    ValueError for an activation that is neither smooth nor among nnqft.nets.maps.CLOSED.
     """
     triples = _triples(kernel)
     if has_closed_kernel(activation):
-        average = CLOSED_KERNELS[activation.name](*triples.T)
+        average = np.asarray(CLOSED[activation.name](*triples.T))
     elif activation.kind == "smooth":
         average = _averages(activation, triples, ((0, 0),))[0, 0]
     else:
@@ -69,7 +70,7 @@ def kernel_map(activation: Activation, kernel: Array, sigma_w: float, sigma_b: f
 
 def has_closed_kernel(activation: Activation) -> bool:
     """Whether <phi phi>_K is known in closed form."""
-    return activation.name in CLOSED_KERNELS
+    return activation.name in CLOSED
 
 
 def checked_depth(activation: Activation, depth: int) -> int:
@@ -172,57 +173,6 @@ def _price_derivatives(activation: Activation, triples: Array) -> tuple[Array, A
     first = np.stack([averages[p] for p in powers], axis=-1)
     second = np.stack([np.stack([averages[s] for s in row], axis=-1) for row in squares], axis=-2)
     return factors * first, np.outer(factors, factors) * second
-
-
-def _linear(aa: Array, ab: Array, bb: Array) -> Array:
-    return ab
-
-
-def _relu(aa: Array, ab: Array, bb: Array) -> Array:
-    """Arc-cosine kernel of degree 1, Cho and Saul 2009."""
-    root = np.sqrt(_relu_determinant(aa, ab, bb))
-    return (root + (np.pi - np.arctan2(root, ab)) * ab) / (2 * np.pi)
-
-
-def _erf(aa: Array, ab: Array, bb: Array) -> Array:
-    """Williams 1997."""
-    return 2 / np.pi * np.arcsin(2 * ab / (np.sqrt(1 + 2 * aa) * np.sqrt(1 + 2 * bb)))
-
-
-def _sin(aa: Array, ab: Array, bb: Array) -> Array:
-    return (np.exp(-(aa + bb) / 2 + ab) - np.exp(-(aa + bb) / 2 - ab)) / 2
-
-
-def _cos(aa: Array, ab: Array, bb: Array) -> Array:
-    return (np.exp(-(aa + bb) / 2 + ab) + np.exp(-(aa + bb) / 2 - ab)) / 2
-
-
-def _gelu(aa: Array, ab: Array, bb: Array) -> Array:
-    """<x y g> = K_ab <g> + (K_aa K_bb + K_ab^2) <g_xy> + K_ab (K_aa <g_xx> + K_bb <g_yy>), g = Phi(x) Phi(y).
-
-    By Stein's lemma twice; <g> = 1/4 + arcsin(s) / 2 pi and Price's theorem gives the rest as its derivatives.
-    """
-    product = (1 + aa) * (1 + bb)
-    root = np.sqrt(product - ab**2)
-    g = 0.25 + np.arcsin(ab / np.sqrt(product)) / (2 * np.pi)
-    curvature = aa / (1 + aa) + bb / (1 + bb)
-    return ab * g + (aa * bb + ab**2 - ab**2 * curvature) / (2 * np.pi * root)
-
-
-def _gauss(aa: Array, ab: Array, bb: Array) -> Array:
-    """<exp(z_a - K_aa) exp(z_b - K_bb)>, HMS 2008.08601 section 2.2."""
-    return np.exp(ab - (aa + bb) / 2)
-
-
-CLOSED_KERNELS: dict[str, Callable[[Array, Array, Array], Array]] = {
-    "linear": _linear,
-    "relu": _relu,
-    "erf": _erf,
-    "sin": _sin,
-    "cos": _cos,
-    "gelu": _gelu,
-    "gauss": _gauss,
-}
 
 
 def _relu_determinant(aa: Array, ab: Array, bb: Array) -> Array:

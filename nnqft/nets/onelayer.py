@@ -11,15 +11,13 @@ and neither the bias nor 1/N corrections enter further: HMS 2008.08601 section 3
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from itertools import combinations
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nnqft.core.gaussian import homogeneous_moments, smooth_moments
-from nnqft.core.packing import Indices, multisets, pack, rank, wick
+from nnqft.core.packing import multisets, pack, splits, wick
 from nnqft.nets.activations import Activation
 from nnqft.nets.kernels import evaluate, first_factor, first_kernel, has_closed_kernel, kernel_map
 
@@ -91,21 +89,9 @@ def sixth_cumulant(moments: dict[int, Array], n: int) -> Array:
     kappa_3(X, Y, Z) = E[XYZ] - E[X] E[YZ] - E[Y] E[XZ] - E[Z] E[XY] + 2 E[X] E[Y] E[Z]; every (pair | quad) split of
     the six legs occurs in three pairings.
     """
-    pairs, quads = pair_quad_splits(n)
-    splits = np.sum(moments[2][pairs] * moments[4][quads], axis=-1)
-    return 15 * moments[6] - 3 * splits + 2 * wick(moments[2], n, 6)
-
-
-@lru_cache(maxsize=16)
-def pair_quad_splits(n: int) -> tuple[Indices, Indices]:
-    """Packed positions of the pair and of the quad in all 15 (pair | quad) splits of every six-leg component.
-
-    Two arrays of shape (components, 15), into ``multisets(n, 2)`` and ``multisets(n, 4)``.
-    """
-    legs = multisets(n, 6)
-    chosen = list(combinations(range(6), 2))
-    others = [[leg for leg in range(6) if leg not in pair] for pair in chosen]
-    return rank(legs[:, np.array(chosen)], n), rank(legs[:, np.array(others)], n)
+    pairs, quads = splits(n, 2, 4)
+    mixed = np.sum(moments[2][pairs] * moments[4][quads], axis=-1)
+    return 15 * moments[6] - 3 * mixed + 2 * wick(moments[2], n, 6)
 
 
 def _lognormal_moments(kernel: Array, order: int) -> Array:

@@ -1,71 +1,107 @@
-"""Which networks and activations exist, and whether a scan asks for something that cannot be measured."""
+"""Which networks and activations exist, here and in other packages, by name.
 
-from pathlib import Path
+Another package adds its own through the entry points ``nnqft.networks`` (subclasses of
+:class:`nnqft.nets.base.Network`) and ``nnqft.activations`` (instances of :class:`nnqft.nets.activations.Activation`).
+"""
+
+import json
+from functools import lru_cache
+from importlib.metadata import entry_points
+
+import numpy as np
+from pydantic import ValidationError
 
 from nnqft.core.errors import InputError
-from nnqft.nets.activations import ACTIVATIONS
-from nnqft.spec.grid import architectures, blocks
-from nnqft.spec.load import read_scan
-from nnqft.spec.model import Scan
+from nnqft.nets.activations import ACTIVATIONS, Activation
+from nnqft.nets.attention import Attention
+from nnqft.nets.base import Network
+from nnqft.nets.convolutional import Convolutional
+from nnqft.nets.cosine import Cosine
+from nnqft.nets.linear import Linear
+from nnqft.nets.mlp import MLP
+from nnqft.nets.recurrent import Recurrent
+from nnqft.nets.residual import Residual
+from nnqft.spec.grid import NO_CHOICE, Architecture
 
-NETWORKS = ("mlp",)
+NETWORKS: dict[str, type[Network]] = {
+    n.name: n for n in (Attention, Convolutional, Cosine, Linear, MLP, Recurrent, Residual)
+}
 
-_STATISTICS_LIMIT = 512 * 2**20
-_SUBBATCHES = 64
+
+@lru_cache(maxsize=1)
+def networks() -> dict[str, type[Network]]:
+    """Kinds of networks by name, this package's first; entry points cannot replace them."""
+    found = {point.name: point.load() for point in entry_points(group="nnqft.networks")}
+    return found | NETWORKS
 
 
-def check(scan: Scan, source: str) -> Scan:
-    """The scan itself, when all of it can be measured.
+@lru_cache(maxsize=1)
+def activations() -> dict[str, Activation]:
+    """Activations by name, this package's first; entry points cannot replace them."""
+    found = {point.name: point.load() for point in entry_points(group="nnqft.activations")}
+    return found | ACTIVATIONS
+
+
+@lru_cache(maxsize=1024)
+def network(architecture: Architecture, width: int, sampler: str = "conditional", dtype: str = "float64") -> Network:
+    """The network of an architecture at one width.
 
     Raises:
-        InputError: for an unknown network or activation, an ensemble whose correlators are infinite, statistics too
-            large for memory, or fewer networks than the jackknife needs.
+        InputError: for a network, activation, option or sampler that does not exist, or an ensemble that cannot be
+            measured; `where` is the key within the architecture.
     """
-    for a in architectures(scan):
-        where = f"{source}: architectures.{a.family}"
-        if a.network not in NETWORKS:
-            raise InputError(f"{where}.network", f"no network {a.network!r}", f"use one of {', '.join(NETWORKS)}")
-        if a.activation not in ACTIVATIONS:
-            known = ", ".join(ACTIVATIONS)
-            raise InputError(f"{where}.activation", f"no activation {a.activation!r}", f"use one of {known}")
-        if ACTIVATIONS[a.activation].kind == "lognormal" and a.depth > 1:
-            raise InputError(
-                f"{where}.depth",
-                f"the {a.activation} unit has infinite variance beyond one hidden layer (got {a.depth})",
-                "use depth: 1, or another activation",
-            )
-        order = max(scan.cumulants.orders)
-        size = statistics_bytes(len(a.coordinates), order)
-        if size > _STATISTICS_LIMIT:
-            raise InputError(
-                f"{source}: points.{a.points}",
-                f"{len(a.coordinates)} points at order {order} need {size / 2**30:.1f} GiB a block",
-                "use fewer points or lower cumulants.orders",
-            )
-    if scan.ensemble.sampler == "weights" and max(scan.widths) > 2**14:
+    kinds = networks()
+    if architecture.network not in kinds:
+        known = ", ".join(kinds)
+        raise InputError("network", f"no network {architecture.network!r}", f"use one of {known}")
+    kind = kinds[architecture.network]
+    if sampler not in kind.samplers:
+        allowed = ", ".join(kind.samplers)
+        raise InputError("sampler", f"{kind.name} networks have no sampler {sampler!r}", f"use one of {allowed}")
+    try:
+        options = kind.Options.model_validate(json.loads(architecture.options))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = f"options.{first['loc'][0]}"
+        known = ", ".join(kind.Options.model_fields) or "none"
         raise InputError(
-            f"{source}: ensemble.sampler",
-            f"draws every weight of layers as wide as {max(scan.widths)}",
-            "use sampler: conditional, exact in law, or smaller widths",
-        )
-    groups = blocks(scan) * min(scan.ensemble.block, _SUBBATCHES)
-    if groups < scan.ensemble.replicates:
-        raise InputError(
-            f"{source}: ensemble.replicates",
-            f"{scan.ensemble.replicates} jackknife groups, but the networks asked for make only {groups}",
-            f"raise ensemble.networks or give replicates: {groups}",
-        )
-    return scan
+            where, first["msg"].removeprefix("Value error, "), f"options of {kind.name}: {known}"
+        ) from None
+    net = kind(_activation(kind, architecture.activation), architecture.depth, width, sampler, dtype, options)
+    problem = _senseless(architecture, width) or net.refuse(architecture.x, architecture.sigma_b)
+    if problem is not None:
+        raise InputError(*problem)
+    return net
 
 
-def load_config(path: str | Path) -> Scan:
-    """Read and check a scan file; raises InputError naming file, key and remedy."""
-    return check(read_scan(path), str(path))
+def _senseless(a: Architecture, width: int) -> tuple[str, str, str] | None:
+    """Numbers that no network can have (scan files are checked when they are read)."""
+    if width < 1 or a.depth < 1:
+        return ("depth" if a.depth < 1 else "widths"), f"must be at least 1, got {min(width, a.depth)}", "raise it"
+    if not (np.isfinite(a.sigma_w) and a.sigma_w > 0):
+        return "sigma_w", f"must be positive, got {a.sigma_w}", "use a positive number"
+    if not (np.isfinite(a.sigma_b) and a.sigma_b >= 0):
+        return "sigma_b", f"must not be negative, got {a.sigma_b}", "use zero or more"
+    if a.x.ndim != 2 or a.x.size == 0 or not np.isfinite(a.x).all():
+        return "points", f"must be finite, of shape (n_x, d_in), got shape {a.x.shape}", "give finite coordinates"
+    return None
 
 
-def statistics_bytes(points: int, max_order: int) -> int:
-    """Bytes of the statistics of one block."""
-    pairs = points * (points + 1) // 2
-    second = pairs * (pairs + 1) // 2 if max_order >= 4 else 0
-    third = points * (points + 1) * (points + 2) * (points + 3) * (points + 4) * (points + 5) // 720
-    return 8 * _SUBBATCHES * (pairs + second + (third if max_order >= 6 else 0))
+def law(architecture: Architecture, width: int) -> Network:
+    """The network of an architecture whatever its sampler: for predictions, which do not draw."""
+    kinds = networks()
+    samplers = kinds[architecture.network].samplers if architecture.network in kinds else ()
+    return network(architecture, width, "weights" if "weights" in samplers else (*samplers, "conditional")[0])
+
+
+def _activation(kind: type[Network], name: str) -> Activation:
+    fixed, known = kind.fixed_activation, activations()
+    if fixed is not None:
+        if name not in (NO_CHOICE, fixed):
+            raise InputError("activation", f"{kind.name} networks have {fixed}, not {name!r}", "leave the key out")
+        return known[fixed]
+    if name == NO_CHOICE:
+        raise InputError("activation", "missing", f"use one of {', '.join(known)}")
+    if name not in known:
+        raise InputError("activation", f"no activation {name!r}", f"use one of {', '.join(known)}")
+    return known[name]

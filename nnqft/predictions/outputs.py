@@ -6,7 +6,6 @@ from nnqft.predictions.predict import Prediction, predict
 from nnqft.spec.grid import Architecture
 
 
-def theory(architecture: Architecture, widths: Sequence[int]) -> Prediction:
+def theory(architecture: Architecture, widths: Sequence[int], orders: Sequence[int] = (2, 4, 6)) -> Prediction:
     """Free, exact and leading-order correlators at every width; see :class:`Prediction`."""
-    a = architecture
-    return predict(a.activation, a.depth, a.sigma_w, a.sigma_b, a.x, widths)
+    return predict(architecture, widths, orders)

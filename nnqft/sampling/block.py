@@ -1,49 +1,49 @@
-"""One block of networks: draw, reduce to sufficient statistics, forget.
+"""One block of networks: draw, reduce to power sums, forget.
 
-The statistics of a block are power sums of the entries X of a symmetric matrix a network, around a fixed centre, kept
-separately for about 64 sub-batches of the block so that a jackknife has enough groups however few the blocks:
-
-- estimator `marginal`: X = Khat, the covariance of the output given the last hidden layer; the cumulants of f are
-  sums over pairings of the cumulants of Khat (Rao-Blackwell; docs: physics of the estimator);
-- estimator `product`: X = f f^T, the textbook estimator.
+Sums are kept separately for about 64 sub-batches of the block, so that a jackknife has enough groups however few the
+blocks. Networks are drawn in tiles that fit a core's cache, one after the other within a sub-batch; what is in memory
+is one tile and the sums, however large the block. The tiling is fixed by the content, so it never reaches the numbers.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from nnqft.core.packing import multisets, pairing_legs, rank
-from nnqft.nets.activations import ACTIVATIONS
-from nnqft.nets.mlp import MLP
+from nnqft.core.packing import multisets
+from nnqft.nets.base import Network
+from nnqft.nets.maps import pair_average
+from nnqft.sampling import sums
+
+Kind = Literal["neurons", "total", "marginal", "product"]
+Law = tuple[jax.Array, ...]
 
 SUBBATCHES = 64
-TILE_NEURONS = 32768
-"""Hidden units of one tile of networks: what fits a core's cache."""
+SLOTS = 16
+"""Maxima of the sizes of deviations kept for each sub-batch."""
+GAUSSIAN = (3.0, 15.0, 105.0)
+"""Standardised moments of Gaussian weights, orders 4, 6, 8."""
+TILE = 8192
+"""Hidden units of one tile: what fits a core's cache."""
 
 
 @dataclass(frozen=True)
 class BlockSpec:
-    """What a block needs to know, as plain picklable values; everything static for the compiler."""
+    """All that is static for the compiler. kind: which matrices are summed (docs: estimators).
 
-    activation: str
-    depth: int
-    width: int
+    `neurons` pools the features of all networks, which must be iid; the network's width then does not matter here.
+    """
+
+    net: Network
+    kind: Kind
     points: int
-    dimension: int
-    sampler: str
-    estimator: str
-    precision: str
     networks: int
     max_order: int
-
-    @property
-    def tile(self) -> int:
-        """Networks computed together: fixed by the content, so that the shape of memory never reaches the numbers."""
-        return int(np.clip(TILE_NEURONS // self.width, 1, self.networks))
 
     @property
     def subbatch(self) -> int:
@@ -55,33 +55,46 @@ class BlockSpec:
         """Sub-batches in a block: at least 64 where the block has that many networks."""
         return -(-self.networks // self.subbatch)
 
-    @property
-    def counts(self) -> NDArray[np.int64]:
-        """Networks in each sub-batch: (subbatches,) int64."""
+    def counts(self, units: int) -> NDArray[np.int64]:
+        """Samples in each sub-batch, (subbatches,): networks, or neurons where these are pooled."""
         filled = np.minimum(np.arange(1, self.subbatches + 1) * self.subbatch, self.networks)
-        return np.diff(filled, prepend=0)
+        return np.diff(filled, prepend=0) * (units if self.kind == "neurons" else 1)
 
     @property
-    def sizes(self) -> tuple[int, int, int]:
-        """Lengths of the first, second and third power sums in the statistics vector (0 where not asked for)."""
-        pairs = self.points * (self.points + 1) // 2
-        second = pairs * (pairs + 1) // 2 if self.max_order >= 4 else 0
-        third = len(multisets(self.points, 6)) if self.max_order >= 6 else 0
-        return pairs, second, third
+    def layout(self) -> dict[str, int]:
+        """Names and lengths of the sums, in the order in which the statistics vector holds them."""
+        P, Q, S, eight = (len(multisets(self.points, k)) if k <= max(4, self.max_order) else 0 for k in (2, 4, 6, 8))
+        order, PP = self.max_order, P * (P + 1) // 2
+        found = {"first": P} | ({"second": PP} if order >= 4 else {}) | ({"third": S} if order >= 6 else {})
+        found |= {"fourth": eight} if order >= 8 else {}
+        if (self.kind == "total" or self.excess) and order >= 4:
+            found |= {"within4": Q} | ({"within6": S, "cross6": S} if order >= 6 else {})
+        if self.kind == "total" and order >= 4:
+            found |= {"within22": PP}
+        if self.net.sampler == "tilted" and order >= 4:
+            found |= {"moment4": PP} | ({"moment6": S, "mixed6": S} if order >= 6 else {})
+        return found
 
     @property
-    def tail(self) -> int:
-        """How many of the largest deviations of a block are kept for the tail diagnostics."""
-        return min(self.networks, max(1024, self.networks // 256))
+    def excess(self) -> bool:
+        """Whether f has cumulants beyond the second even given the features: readout weights that are not Gaussian."""
+        return self.kind == "marginal" and self.max_order >= 4 and self.net.readout_moments != GAUSSIAN
+
+    @property
+    def slots(self) -> int:
+        """Maxima kept for each block."""
+        return self.subbatches * SLOTS
 
 
 @dataclass(frozen=True)
 class BlockStatistics:
-    """power (subbatches, sum(sizes)) float64; tail (tail,) descending; tail_sums (3,): sums of d, d^2, d^3."""
+    """power (subbatches, sum of layout) float64; tail (slots + 4,): the largest size of a deviation d in each slot of
+    samples, 0 for an empty one, then the sums over the block of d, d^2, d^3, d^4; count (subbatches,) int64.
+    """
 
     power: NDArray[np.float64]
     tail: NDArray[np.float64]
-    tail_sums: NDArray[np.float64]
+    count: NDArray[np.int64]
 
 
 def block_statistics(
@@ -92,101 +105,171 @@ def block_statistics(
     sigma_b: float,
     centre: NDArray[np.float64],
     scale: NDArray[np.float64],
-    batch: int | None = None,
+    units: int | None = None,
 ) -> BlockStatistics:
     """Draw the block's networks and reduce them.
 
-    x (n_x, d_in); centre (pairs,), packed, is subtracted before powers are taken (any fixed value is right; near the
-    mean it keeps digits); scale (pairs,) makes deviations comparable for the tail; `batch` networks, rounded to whole
-    tiles, are drawn in one call (default: all of them): it bounds memory and never changes a bit of the result.
+    x (n_x, d_in); centre (P,), packed, is subtracted from the matrices (any fixed value is right; near the mean it
+    keeps digits); scale (P,) makes deviations comparable for the tail; units: features of a network where the kind is
+    `neurons` and spec.net stands for all widths (default: the network's own).
     """
-    tiles = -(-spec.networks // spec.tile)
-    capacity = int(np.clip((batch or spec.networks) // spec.tile, 1, tiles))
-    law = [jnp.asarray(a) for a in (key, x, np.float64(sigma_w), np.float64(sigma_b), centre)]
-    draw, reduce = _compiled(spec, capacity)
-    slabs = [draw(first, min(capacity, tiles - first), *law) for first in range(0, tiles, capacity)]
-    deviations = jnp.concatenate(slabs)[: spec.networks]
-    power, size = (np.asarray(part) for part in reduce(deviations, jnp.asarray(scale)))
-    return BlockStatistics(power, *_tail(spec, size))
+    count = spec.net.units if units is None else units
+    law = [jnp.asarray(a) for a in (key, x, np.float64(sigma_w), np.float64(sigma_b), centre, scale)]
+    power, largest, totals = (np.asarray(part) for part in _compiled(spec, _lanes(spec, count))(np.uint32(count), *law))
+    tail = np.concatenate([largest.ravel(), totals])
+    return BlockStatistics(power, tail, spec.counts(count))
 
 
-def sample_matrices(
-    spec: BlockSpec, key: jax.Array, network: jax.Array, x: jax.Array, sigma_w: jax.Array, sigma_b: jax.Array
-) -> jax.Array:
-    """The symmetric matrix of each network, packed: (networks, pairs) float64 (Khat, or f f^T for `product`)."""
-    net = MLP(ACTIVATIONS[spec.activation], spec.depth, spec.width, spec.sampler, spec.precision)
-    hidden = net.hidden(key, network, x, sigma_w, sigma_b)
-    if spec.estimator == "marginal":
-        matrices = net.kernel(hidden, sigma_w, sigma_b)
-    else:
-        f = net.output(key, network, hidden, sigma_w, sigma_b)
-        matrices = f[:, :, None] * f[:, None, :]
-    rows, columns = multisets(spec.points, 2).T
-    return matrices[:, rows, columns]
+def any_width(net: Network) -> bool:
+    """Whether one compiled kernel serves all widths of this network's pooled features."""
+    return type(net).unit is not Network.unit
 
 
-@lru_cache(maxsize=256)
-def _compiled(spec: BlockSpec, capacity: int):
-    """Compiled drawing and reduction of one kind of block; sigma_w, sigma_b, points and key are traced."""
+def canonical(spec: BlockSpec) -> BlockSpec:
+    """The specification whose kernel serves this one too."""
+    return replace(spec, net=replace(spec.net, width=1)) if spec.kind == "neurons" and any_width(spec.net) else spec
+
+
+def _lanes(spec: BlockSpec, units: int) -> int:
+    """Samples of one tile: networks; or features, a power of two that a sub-batch about fills."""
+    if spec.kind == "neurons" and any_width(spec.net):
+        wanted = min(TILE, spec.subbatch * units)
+        return max(SLOTS, 1 << int(np.ceil(np.log2(wanted))))
+    tile = int(np.clip(TILE // spec.net.units, 1, spec.subbatch))
+    return tile // SLOTS * SLOTS if tile >= SLOTS else tile
+
+
+@lru_cache(maxsize=512)
+def _compiled(spec: BlockSpec, lanes: int) -> Callable[..., tuple[jax.Array, jax.Array, jax.Array]]:
+    """The compiled block; width (of pooled features), sigma_w, sigma_b, points, key, centre and scale are traced."""
     options = {"xla_cpu_prefer_vector_width": 512} if jax.default_backend() == "cpu" else None
-    draw = jax.jit(partial(_draw, spec, capacity), compiler_options=options)
-    return draw, jax.jit(partial(_reduce, spec), compiler_options=options)
+    return jax.jit(partial(_block, spec, lanes), compiler_options=options)
 
 
-def _draw(
+def _block(spec: BlockSpec, lanes: int, units: jax.Array, *law: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Sums (subbatches, total), slot maxima (subbatches, SLOTS) and sums of powers of the sizes (4,).
+
+    The trip count is traced, so that the compiler can neither unroll the loop nor treat its body in two ways.
+    """
+    pooled = spec.kind == "neurons" and any_width(spec.net)
+    filled = np.minimum((np.arange(spec.subbatches) + 1) * spec.subbatch, spec.networks)
+    sizes = jnp.asarray(np.diff(filled, prepend=0).astype(np.uint32)) * (units if pooled else jnp.uint32(1))
+    per_subbatch = (jnp.uint32(spec.subbatch) * (units if pooled else 1) + lanes - 1) // lanes
+
+    def one_tile(i: jax.Array, carry: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
+        power, largest, totals = carry
+        i = i.astype(jnp.uint32)
+        b, start = i // per_subbatch, (i % per_subbatch) * lanes
+        lane = start + jnp.arange(lanes, dtype=jnp.uint32)
+        mask = lane < sizes[b]
+        network, index = (b, lane) if pooled else (b * np.uint32(spec.subbatch) + lane, None)
+        found, size = _tile(spec, network, index, sizes[0], mask, *law)
+        vector = jax.lax.optimization_barrier(jnp.concatenate([found[name] for name in spec.layout]))
+        size = jnp.where(mask if size.shape == mask.shape else jnp.repeat(mask, size.size // lanes), size, 0)
+        row = jax.lax.dynamic_index_in_dim(power, b, keepdims=False) + vector
+        slot = jnp.maximum(jax.lax.dynamic_index_in_dim(largest, b, keepdims=False), _slot_maxima(size, start))
+        powers = totals + jnp.stack([size.sum(), (size**2).sum(), (size**3).sum(), (size**4).sum()])
+        return power.at[b].set(row), largest.at[b].set(slot), powers
+
+    shape = spec.subbatches, sum(spec.layout.values())
+    empty = jnp.zeros(shape), jnp.zeros((spec.subbatches, SLOTS)), jnp.zeros(4)
+    return jax.lax.fori_loop(jnp.uint32(0), per_subbatch * np.uint32(spec.subbatches), one_tile, empty)
+
+
+def _tile(
     spec: BlockSpec,
-    capacity: int,
-    first: jax.Array,
-    tiles: jax.Array,
+    network: jax.Array,
+    index: jax.Array | None,
+    count: jax.Array,
+    mask: jax.Array,
     key: jax.Array,
     x: jax.Array,
     sigma_w: jax.Array,
     sigma_b: jax.Array,
     centre: jax.Array,
-) -> jax.Array:
-    """Deviations (capacity * tile, pairs) of `tiles` tiles of networks from tile `first` on; the rest is zero.
-
-    The loop's body, and with it every bit, is the same however many tiles one call draws: the trip count is traced,
-    so that the compiler can neither unroll nor inline it.
-    """
-
-    def one_tile(i: jax.Array, deviations: jax.Array) -> jax.Array:
-        network = (first + i).astype(jnp.uint32) * np.uint32(spec.tile) + jnp.arange(spec.tile, dtype=jnp.uint32)
-        found = jax.lax.optimization_barrier(sample_matrices(spec, key, network, x, sigma_w, sigma_b) - centre)
-        return jax.lax.dynamic_update_slice(deviations, found, (i * spec.tile, 0))
-
-    empty = jnp.zeros((capacity * spec.tile, centre.shape[0]))
-    return jax.lax.fori_loop(0, tiles, one_tile, empty)
-
-
-def _reduce(spec: BlockSpec, deviations: jax.Array, scale: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Power sums of every sub-batch (subbatches, sum(sizes)), and the size d of every network's deviation.
-
-    d = root mean square over entries of deviation / scale: the contribution of a network to G2, G4c and G6c goes as
-    its first, second and third power.
-    """
-    size = jnp.sqrt(jnp.mean((deviations / scale) ** 2, axis=1))
-    padding = spec.subbatches * spec.subbatch - spec.networks
-    grouped = jnp.pad(deviations, ((0, padding), (0, 0))).reshape(spec.subbatches, spec.subbatch, -1)
-    return jax.lax.map(partial(_power_sums, spec), grouped), size
-
-
-def _power_sums(spec: BlockSpec, d: jax.Array) -> jax.Array:
-    """Sums over networks of d_i, d_i d_j and of d_i d_j d_k summed over the 15 pairings of each six-point component."""
-    sums = [d.sum(axis=0)]
-    left, right = multisets(d.shape[1], 2).T
-    if spec.max_order == 4:
-        sums.append((d.T @ d)[left, right])
-    if spec.max_order >= 6:
-        products = d[:, left] * d[:, right]
-        sums.append(products.sum(axis=0))
-        legs = pairing_legs(spec.points, 6)
-        triples = products.T @ d
-        sums.append(triples[rank(legs[..., :2], d.shape[1]), legs[..., 2]].sum(axis=-1))
-    return jnp.concatenate(sums)
+    scale: jax.Array,
+) -> tuple[sums.Sums, jax.Array]:
+    """Sums over one tile, and the size d of every sample's deviation: its contributions go as d, d^2, d^3, d^4."""
+    net, n, order = spec.net, spec.points, spec.max_order
+    weight = net.readout(sigma_w, sigma_b)[0]
+    keep = mask.astype(jnp.float64)
+    if spec.kind == "neurons":
+        if index is not None:
+            args = key, network, index, count, x, sigma_w, sigma_b
+            shapes = jax.eval_shape(net.unit, *args)
+            # a branch's result is stored: else XLA draws it again for every product of a cheap activation
+            s, w = jax.lax.cond(count > 0, net.unit, lambda *_: jax.tree.map(_zeros, shapes), *args)
+        else:
+            s, w = net.features(key, network, x, sigma_w, sigma_b).units.reshape(-1, n), None
+            mask = jnp.repeat(mask, net.units)
+        s = s * (jnp.sqrt(weight).astype(s.dtype) * mask.astype(s.dtype))[:, None]
+        size = (s**2 / scale[_own(n)].astype(s.dtype)).mean(axis=1)
+        if w is not None:  # the highest order's contribution is w d^(order / 2)
+            size = size * w.astype(s.dtype) ** (2 / order)
+        return sums.neurons(s, n, order, w), size
+    features = net.features(key, network, x, sigma_w, sigma_b)
+    if spec.kind == "total":
+        return _total(spec, features.units, features.covariance, mask, weight, sigma_w, sigma_b, centre, scale)
+    if spec.kind == "product":
+        f = net.output(key, network, features.units, sigma_w, sigma_b)[:, 0]
+        found = f[:, :, None] * f[:, None, :]
+    else:
+        found = net.kernel(features.units, sigma_w, sigma_b)
+    d = (_packed(found) - centre) * keep[:, None]
+    size = jnp.sqrt(jnp.mean((d / scale) ** 2, axis=1))
+    if spec.excess:
+        k4, k6 = sums.readout(features.units, keep, weight, net.readout_moments, order)
+        return sums.totals(sums.Conditional(d, k4, k6, None), n, order), size
+    return sums.matrices(d, n, order), size
 
 
-def _tail(spec: BlockSpec, size: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Largest sizes (tail,), descending, and the sums over the block of d, d^2 and d^3."""
-    largest = np.sort(size)[::-1][: spec.tail]
-    return largest, np.array([np.sum(size), np.sum(size**2), np.sum(size**3)])
+def _total(
+    spec: BlockSpec,
+    units: jax.Array,
+    covariance: jax.Array | None,
+    mask: jax.Array,
+    weight: jax.Array,
+    sigma_w: jax.Array,
+    sigma_b: jax.Array,
+    centre: jax.Array,
+    scale: jax.Array,
+) -> tuple[sums.Sums, jax.Array]:
+    """Conditional cumulants given the layers below the last: k2 = E[Khat | .] in closed form, k4 and k6 measured."""
+    net, n, order = spec.net, spec.points, spec.max_order
+    assert covariance is not None
+    rows, columns = multisets(n, 2).T
+    own = jnp.diagonal(covariance, axis1=1, axis2=2)
+    average = pair_average(net.activation)(own[:, rows], covariance[:, rows, columns], own[:, columns])
+    readout = net.readout(sigma_w, sigma_b)
+    keep = mask.astype(jnp.float64)
+    k2 = (readout[1] + weight * average - centre) * keep[:, None]
+    if order == 2:
+        return sums.matrices(k2, n, order), jnp.sqrt(jnp.mean((k2 / scale) ** 2, axis=1))
+    k4, c4, k6 = sums.within(units, keep, weight, net.readout_moments, order)
+    legs = multisets(n, 4)
+    norm = jnp.sqrt(scale[_own(n)])[legs].prod(axis=1)
+    size = jnp.sqrt(jnp.sqrt(jnp.mean(((k4 + sums.wick4(k2, n)) / norm) ** 2, axis=1)))
+    return sums.totals(sums.Conditional(k2, k4, k6, c4), n, order), size
+
+
+def _zeros(like: jax.ShapeDtypeStruct) -> jax.Array:
+    return jnp.zeros(like.shape, like.dtype)
+
+
+def _own(points: int) -> NDArray[np.int64]:
+    """Packed positions of the diagonal."""
+    pairs = multisets(points, 2)
+    return np.flatnonzero(pairs[:, 0] == pairs[:, 1])
+
+
+def _packed(matrix: jax.Array) -> jax.Array:
+    rows, columns = multisets(matrix.shape[-1], 2).T
+    return matrix[:, rows, columns]
+
+
+def _slot_maxima(size: jax.Array, start: jax.Array) -> jax.Array:
+    """Largest size in each of SLOTS classes of samples, by their number within the sub-batch modulo SLOTS."""
+    if size.size % SLOTS == 0:
+        return size.reshape(-1, SLOTS).max(axis=0)
+    slot = (start + jnp.arange(size.size, dtype=jnp.uint32)) % SLOTS
+    return jnp.zeros(SLOTS, size.dtype).at[slot].max(size)

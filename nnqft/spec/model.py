@@ -43,7 +43,10 @@ Real = Annotated[float, Field(allow_inf_nan=False), BeforeValidator(_no_bool)]
 Depth = Annotated[int, Field(ge=1, le=10_000), BeforeValidator(_whole)]
 Sigma = Annotated[float, Field(allow_inf_nan=False, ge=0), BeforeValidator(_no_bool)]
 PositiveSigma = Annotated[float, Field(allow_inf_nan=False, gt=0), BeforeValidator(_no_bool)]
-Order = Annotated[Literal[2, 4, 6], BeforeValidator(_no_bool)]
+Option = bool | int | Real | str
+Order = Annotated[Literal[2, 4, 6, 8], BeforeValidator(_no_bool)]
+Sampler = Literal["conditional", "weights", "tilted"]
+Estimator = Literal["auto", "total", "marginal", "product"]
 Coupling = Literal["lambda_0", "lambda_2", "lambda_nl"]
 
 
@@ -62,16 +65,22 @@ class ArchitectureFamily(_Section):
 
     network: Name = "mlp"
     """Kind of network (the registry of `nnqft.nets`)."""
-    activation: Name | Annotated[list[Name], Field(min_length=1), AfterValidator(_distinct)]
-    """Nonlinearity of the hidden units; `gauss` is HMS's normalised exponential."""
+    activation: Name | Annotated[list[Name], Field(min_length=1), AfterValidator(_distinct)] | None = None
+    """Nonlinearity of the hidden units; `gauss` is HMS's normalised exponential. Some networks leave no choice."""
     depth: Depth | Annotated[list[Depth], Field(min_length=1), AfterValidator(_distinct)] = 1
     """Number of hidden layers."""
     sigma_w: PositiveSigma | Annotated[list[PositiveSigma], Field(min_length=1), AfterValidator(_distinct)] = 1.0
     """Weights have variance sigma_w^2 / fan_in."""
     sigma_b: Sigma | Annotated[list[Sigma], Field(min_length=1), AfterValidator(_distinct)] = 0.0
     """Biases have variance sigma_b^2 (the output's too)."""
+    options: dict[Name, Option | list[Option]] = {}
+    """What else the network's kind lets one choose (its page in the documentation); not swept."""
     points: Name
     """Name of the point set on which the outputs are measured."""
+    sampler: Sampler | None = None
+    """This family's own `ensemble.sampler`."""
+    estimator: Estimator | None = None
+    """This family's own `ensemble.estimator`."""
     swept: Annotated[tuple[str, ...], Field(exclude=True, json_schema_extra={"internal": True})] = ()
     """The swept keys in the order written (filled in when the file is read; never written by hand)."""
 
@@ -89,15 +98,20 @@ class Ensemble(_Section):
     """How many networks are drawn, and how."""
 
     networks: Annotated[int, Field(ge=2, le=10**13), BeforeValidator(_whole)] = 100_000
-    """Networks for each (architecture, width); rounded up to whole blocks."""
+    """Networks for each (architecture, width), rounded up to whole blocks; with a `target`, at most so many."""
     block: Annotated[int, Field(ge=4, le=2**31), BeforeValidator(_whole)] = 16_384
     """Networks in a block: the unit of work, commit and resume."""
     replicates: Annotated[int, Field(ge=2, le=65_536), BeforeValidator(_whole)] = 64
     """Jackknife groups."""
-    sampler: Literal["conditional", "weights"] = "conditional"
-    """`conditional` draws preactivations given the previous layer (exact and cheap); `weights` draws every weight."""
-    estimator: Literal["marginal", "product"] = "marginal"
-    """`marginal` integrates the last layer exactly (Rao-Blackwell); `product` averages products of outputs."""
+    sampler: Sampler = "conditional"
+    """`conditional` draws preactivations given the previous layer (exact and cheap); `weights` draws every weight;
+    `tilted` draws neurons of one hidden layer where the correlators come from (importance sampling)."""
+    estimator: Estimator = "auto"
+    """`total` integrates the last layer and uses the independence of its neurons (law of total cumulance); `marginal`
+    integrates the last layer exactly (Rao-Blackwell); `product` averages products of outputs; `auto` takes the first
+    of these that the network allows."""
+    target: dict[Literal["G2", "G4c", "G6c", "G8c"], Annotated[Real, Field(gt=0, lt=1)]] = {}
+    """Relative standard errors to reach; then `networks` is the ceiling and noisy cells get more blocks than others."""
     precision: Literal["auto", "float32", "float64"] = "auto"
     """Arithmetic of the hidden units; `auto` takes float64 where two points are nearly the same to the network."""
 
@@ -110,8 +124,8 @@ class Cumulants(_Section):
 
     @model_validator(mode="after")
     def _complete(self) -> "Cumulants":
-        if sorted(self.orders) != [2, 4, 6][: len(self.orders)]:
-            raise ValueError("give [2], [2, 4] or [2, 4, 6]: an order needs those below it")
+        if sorted(self.orders) != [2, 4, 6, 8][: len(self.orders)]:
+            raise ValueError("give [2], [2, 4], [2, 4, 6] or [2, 4, 6, 8]: an order needs those below it")
         return self
 
 
@@ -158,6 +172,10 @@ class Scan(_Section):
         for name, rows in self.points.items():
             if len({len(row) for row in rows}) > 1:
                 raise ValueError(f"points.{name}: its points have different numbers of coordinates; give each as many")
+        orders = {f"G{k}c": k for k in (4, 6, 8)} | {"G2": 2}
+        for name in self.ensemble.target:
+            if orders[name] not in self.cumulants.orders:
+                raise ValueError(f"ensemble.target.{name}: not estimated; add {orders[name]} to cumulants.orders")
         for name, family in self.architectures.items():
             if family.points not in self.points:
                 known = ", ".join(sorted(self.points))

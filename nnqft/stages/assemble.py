@@ -1,82 +1,108 @@
 """From leaves to ``ensemble.zarr``: the power sums of every (architecture, width), merged into jackknife groups."""
 
+import json
+from dataclasses import astuple, fields
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from nnqft.estimation.jackknife import merge
-from nnqft.estimation.tails import merge_tails
-from nnqft.spec.grid import Architecture, Cell, blocks, cells, leaves
+from nnqft.core.packing import multisets
+from nnqft.estimation.kstatistics import PowerSums
+from nnqft.sampling.cells import Cell, cell, leaves
+from nnqft.sampling.groups import CellSums, merged
+from nnqft.spec.grid import Architecture
 from nnqft.spec.model import Scan
-from nnqft.stages.ensemble import block_spec
-from nnqft.stages.layout import Layout, by_points, component_coordinates, coordinates, dataset, point_coordinates
+from nnqft.stages.layout import (
+    DIMENSION,
+    Layout,
+    by_points,
+    component_coordinates,
+    coordinates,
+    dataset,
+    point_coordinates,
+)
 from nnqft.storage.leafstore import LeafStore, Row
 from nnqft.storage.product import write_receipt, write_tree
 
+SUMS = {
+    "first": "pair", "second": "pair_product", "third": "sext", "fourth": "oct",
+    "moment4": "pair_product", "moment6": "sext", "mixed6": "sext",
+    "within22": "pair_product", "within4": "quad", "within6": "sext", "cross6": "sext",
+}  # fmt: skip
+"""Dimension of each of the power sums (:class:`nnqft.estimation.kstatistics.PowerSums`)."""
 KEPT_TAIL = 4096
 
 
 def assemble(scan: Scan, layout: Layout) -> None:
     """Read every leaf (checking every chunk) and write the dense product and its receipt."""
-    where = {cell.identity: leaf.name for leaf in leaves(scan) for cell in leaf.cells}
-    stores = {name: LeafStore(layout.leaf(name)) for name in set(where.values())}
-    rows = {name: store.rows() for name, store in stores.items()}
-    by_name: dict[str, list[Cell]] = {}
-    for cell in cells(scan):
-        by_name.setdefault(cell.architecture.name, []).append(cell)
-    groups = {}
-    for points, group in by_points(scan).items():
-        merged = [
-            [_cell(scan, cell, stores[where[cell.identity]], rows[where[cell.identity]][cell.identity])
-             for cell in by_name[a.name]]
-            for a in group
-        ]  # fmt: skip
-        groups[points] = _dataset(scan, points, group, merged)
-    sha = write_tree(layout.store("ensemble"), groups, {"estimator": scan.ensemble.estimator})
+    source = Source(scan, layout)
+    groups = {points: _dataset(scan, points, group, source) for points, group in by_points(scan).items()}
+    sha = write_tree(layout.store("ensemble"), groups, {})
     write_receipt(layout.receipt("ensemble"), {"store": "ensemble.zarr", "sha256": sha})
 
 
-def _cell(scan: Scan, cell: Cell, store: LeafStore, row: Row) -> dict[str, np.ndarray]:
-    """Group sums of one cell: count (R,), sum_1.. (R, ...), tail (kept,), tail_sums (3,), centre, networks."""
-    data = store.read(row.index, range(blocks(scan)))
-    R = scan.ensemble.replicates
-    flat = {name: value.reshape(-1, *value.shape[2:]) for name, value in data.items() if name != "tail"}
-    first, second, third = block_spec(cell).sizes
-    power = merge(flat["moments"], R)
-    largest = merge_tails(data["tail"][:, :-3], int(flat["count"].sum()))
-    tail = np.full(KEPT_TAIL, np.nan)
-    tail[: len(largest)] = largest
-    return {
-        "count": merge(flat["count"], R),
-        "sum_1": power[:, :first],
-        "sum_2": power[:, first : first + second],
-        "sum_3": power[:, first + second : first + second + third],
-        "centre": row.centre,
-        "tail_largest": tail,
-        "tail_sums": data["tail"][:, -3:].sum(axis=0),
-        "networks": flat["count"].sum(),
-    }
+class Source:
+    """The leaves of a scan, opened once."""
+
+    def __init__(self, scan: Scan, layout: Layout):
+        self.replicates = scan.ensemble.replicates
+        self._where: dict[str, tuple[LeafStore, Row, dict[str, Any]]] = {}
+        for leaf in leaves(scan):
+            store = LeafStore(layout.leaf(leaf.name))
+            rows = store.rows()
+            receipts = json.loads(store.manifest.read_text(encoding="utf-8"))["cells"]
+            for receipt in receipts:
+                self._where[receipt["identity"]] = store, rows[receipt["identity"]], receipt
+
+    def sums(self, cell: Cell) -> tuple[CellSums, str]:
+        """Group sums of one cell, and how its budget ended."""
+        store, row, receipt = self._where[cell.identity]
+        data = store.read(row.index, range(receipt["blocks"]))
+        return merged(cell, row.centre, data, self.replicates), receipt["budget"]
 
 
-def _dataset(
-    scan: Scan, points: str, group: list[Architecture], merged: list[list[dict[str, np.ndarray]]]
-) -> xr.Dataset:
-    stacked: dict[str, Any] = {key: np.array([[cell[key] for cell in row] for row in merged]) for key in merged[0][0]}
-    cell = ("architecture", "width")
-    orders = scan.cumulants.orders
-    dims = {
-        "count": (*cell, "replicate"),
-        "sum_1": (*cell, "replicate", "pair"),
-        "sum_2": (*cell, "replicate", "pair_product"),
-        "sum_3": (*cell, "replicate", "sext"),
-        "centre": (*cell, "pair"),
-        "tail_largest": (*cell, "tail"),
-        "tail_sums": (*cell, "power"),
-        "networks": cell,
+def _dataset(scan: Scan, points: str, group: list[Architecture], source: Source) -> xr.Dataset:
+    """NaN where a cell's estimator has no such sum."""
+    n, shape = len(scan.points[points]), (len(group), len(scan.widths))
+    dims, orders = ("architecture", "width"), scan.cumulants.orders
+    P = len(multisets(n, 2))
+    variables: dict[str, Any] = {
+        "count": (("replicate",), np.zeros(scan.ensemble.replicates, dtype=np.int64)),
+        "centre": (("pair",), np.zeros(P)),
+        "amplitude": (("moment",), np.zeros(3)),
+        "pooled": ((), np.int64(0)),
+        "networks": ((), np.int64(0)),
+        "kind": ((), np.array("", dtype=object)),
+        "budget": ((), np.array("", dtype=object)),
+        "tail_largest": (("tail",), np.full(KEPT_TAIL, np.nan)),
+        "tail_sums": (("power",), np.zeros(4)),
     }
-    variables = {key: (dims[key], value) for key, value in stacked.items() if value.size}
-    coords = coordinates(group) | {"width": np.array(scan.widths, dtype=np.int64), "power": [1, 2, 3]}
-    coords |= component_coordinates(len(scan.points[points]), [k for k in orders if k in (2, 6)])
-    coords |= point_coordinates(scan, points)
-    return dataset(variables, coords, "power sums of the kernel entries around a fixed centre, by jackknife group")
+    arrays = {name: np.broadcast_to(empty, shape + np.shape(empty)).copy() for name, (_, empty) in variables.items()}
+    names = {name: (*dims, *trailing) for name, (trailing, _) in variables.items()}
+    for a, architecture in enumerate(group):
+        for w, width in enumerate(scan.widths):
+            one = cell(scan, architecture, width)
+            sums, outcome = source.sums(one)
+            entry = {
+                "count": sums.groups.count, "centre": sums.centre, "amplitude": astuple(sums.amplitude)[:3],
+                "pooled": sums.amplitude.pooled, "networks": sums.networks, "kind": one.kind, "budget": outcome,
+                "tail_sums": sums.tail_sums,
+            }  # fmt: skip
+            for name, value in entry.items():
+                arrays[name][a, w] = value
+            arrays["tail_largest"][a, w, : len(sums.largest)] = sums.largest
+            for field in fields(PowerSums)[1:]:
+                value = getattr(sums.groups, field.name)
+                if value is None:
+                    continue
+                name = f"sum_{field.name}"
+                if name not in arrays:
+                    arrays[name] = np.full(shape + value.shape, np.nan)
+                    names[name] = (*dims, "replicate", SUMS[field.name])
+                arrays[name][a, w] = value
+    coords = coordinates(group) | {"width": np.array(scan.widths, dtype=np.int64), "power": [1, 2, 3, 4]}
+    coords |= component_coordinates(n, [k for k in orders if any(DIMENSION[k] in d for d in names.values())])
+    coords |= point_coordinates(scan, points) | {"moment": [4, 6, 8]}
+    data = {name: (names[name], value) for name, value in arrays.items()}
+    return dataset(data, coords, "power sums by jackknife group (see the documentation of the estimators)")

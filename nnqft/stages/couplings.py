@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from nnqft.couplings.components import component_mean
 from nnqft.couplings.fit import CouplingFit, fit_couplings, whiten
 from nnqft.couplings.vertices import COUPLINGS, design, design_slope, vertex_integrals
+from nnqft.nets.registry import law
 from nnqft.spec.grid import Architecture
 from nnqft.spec.model import Scan
 from nnqft.stages.layout import Layout, by_points, coordinates, dataset
@@ -78,8 +79,11 @@ def model_names(scan: Scan) -> NDArray[Any]:
 def vertices(architecture: Architecture, cutoffs: list[float]) -> Vertices:
     """Vertex integrals of one architecture at all cutoffs; a reason instead where the theory has none."""
     a = architecture
+    if a.network not in ("mlp", "linear") or a.options != "{}":
+        return Vertices(None, f"vertices are known for plain perceptrons only, not for {a.network} with {a.options}")
+    activation = law(a, 1).activation.name
     try:
-        return Vertices(vertex_integrals(a.activation, a.sigma_w, a.sigma_b, a.x, cutoffs, depth=a.depth))
+        return Vertices(vertex_integrals(activation, a.sigma_w, a.sigma_b, a.x, cutoffs, depth=a.depth))
     except (ValueError, RuntimeError) as error:
         return Vertices(None, str(error))
 

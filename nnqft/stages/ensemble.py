@@ -3,17 +3,19 @@
 import hashlib
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nnqft.cluster.contexts import runner
-from nnqft.core.hashing import block_key
 from nnqft.core.normals import GENERATOR
 from nnqft.estimation.reference import centre_and_scale
-from nnqft.sampling.block import BlockSpec, block_statistics
-from nnqft.spec.grid import Cell, Leaf
+from nnqft.sampling.budget import Budget
+from nnqft.sampling.cells import Cell, Leaf
+from nnqft.sampling.groups import draw_block, merged, target_errors
 from nnqft.storage.files import locked, write_json
 from nnqft.storage.leafstore import LeafStore, Row
 
@@ -23,16 +25,31 @@ PASSES = 3
 TASK_NEURONS = 6e7
 """Work in one task: about a second, so that a kernel is not compiled on every worker for a blink of work."""
 
+Blocks = dict[str, int]
+"""Blocks wanted of each cell, by identity."""
+
 
 class GenerationError(RuntimeError):
     """Blocks that cannot be made good however often they are computed."""
 
 
-def generate(leaf: Leaf, blocks: int, folder: Path, cluster: str, batch: int | None = None) -> None:
-    """Compute what is missing of a leaf's first `blocks` blocks and write its manifest.
+@dataclass(frozen=True)
+class Generation:
+    """One leaf being generated: its store, its cells' rows, the budget."""
+
+    leaf: Leaf
+    store: LeafStore
+    rows: dict[str, Row]
+    budget: Budget
+    replicates: int
+    cluster: str
+
+
+def generate(leaf: Leaf, budget: Budget, folder: Path, cluster: str, replicates: int = 64) -> None:
+    """Compute what is missing of a leaf's blocks, as many of each cell as the budget says, and write its manifest.
 
     Committed blocks are never recomputed, unless their checksum fails. A crash at any moment loses at most the blocks
-    in flight.
+    in flight. `replicates`: jackknife groups for the errors that a budget with a target looks at.
 
     Raises:
         GenerationError: when blocks stay bad (a full disk, or statistics that are not finite).
@@ -40,78 +57,93 @@ def generate(leaf: Leaf, blocks: int, folder: Path, cluster: str, batch: int | N
     """
     store = LeafStore(folder)
     with locked(store.lock, patience=3600):
-        rows = _prepare(store, leaf, blocks)
-        done = {cell.identity: store.committed(rows[cell.identity].index, blocks) for cell in leaf.cells}
-        _tell(leaf, blocks, sum(int(d.sum()) for d in done.values()))
-        for _ in range(PASSES):
-            tasks = [task for cell in leaf.cells for task in _tasks(store, cell, rows, done, batch)]
-            if tasks:
-                _run(tasks, cluster, leaf.name)
-            checked = {cell.identity: store.good(rows[cell.identity].index, blocks) for cell in leaf.cells}
-            done = {identity: good for identity, (good, _) in checked.items()}
-            if all(good.all() for good in done.values()):
+        wanted: Blocks = {cell.identity: budget.pilot for cell in leaf.cells}
+        rows = _prepare(store, leaf, wanted)
+        job = Generation(leaf, store, rows, budget, replicates, cluster)
+        while True:
+            digests = _fill(job, wanted)
+            errors = {cell.identity: _errors(job, cell, wanted[cell.identity]) for cell in leaf.cells}
+            more = {i: budget.more(wanted[i], *errors[i]) for i in wanted}
+            if more == wanted:
                 break
-            log.warning("%s: some blocks failed their check and are computed again", leaf.name)
-        else:
-            bad = [c.varying for c in leaf.cells if not done[c.identity].all()]
-            raise GenerationError(
-                f"{leaf.name}: blocks of {bad[0]} are bad after {PASSES} passes; is the disk full, or are its "
-                "statistics infinite (too large a sigma_w or depth)?"
-            )
-        write_json(store.manifest, _manifest(leaf, blocks, {i: digests for i, (_, digests) in checked.items()}))
+            wanted = more
+            log.info("%s: %d cells want more blocks to reach their target", leaf.name, len(leaf.cells))
+            store.grow(leaf.static, [], max(wanted.values()), _shapes(leaf))
+        write_json(store.manifest, _manifest(job, wanted, digests, errors))
 
 
-def compute_blocks(folder: str, cell: Cell, row: Row, blocks: Sequence[int], batch: int | None = None) -> int:
+def compute_blocks(folder: str, cell: Cell, row: Row, blocks: Sequence[int]) -> int:
     """What one task does: draw, reduce and commit some blocks of one cell; returns how many."""
-    store, spec = LeafStore(Path(folder)), block_spec(cell)
-    a = cell.architecture
+    store = LeafStore(Path(folder))
     for block in blocks:
         if store.intact(row.index, block):  # by an earlier try of this task, whose worker died
             continue
-        key = block_key(cell.draws(), block)
-        s = block_statistics(spec, key, a.x, a.sigma_w, a.sigma_b, row.centre, row.scale, batch)
-        store.commit(row.index, block, s.power, np.concatenate([s.tail, s.tail_sums]), spec.counts)
+        s = draw_block(cell, block, row.centre, row.scale)
+        store.commit(row.index, block, s.power, s.tail, s.count)
     return len(blocks)
 
 
-def block_spec(cell: Cell) -> BlockSpec:
-    """The kernel's static specification of a cell."""
-    a = cell.architecture
-    points, dimension = a.x.shape
-    return BlockSpec(
-        a.activation, a.depth, cell.width, points, dimension,
-        cell.sampler, cell.estimator, cell.precision, cell.block, cell.max_order,
-    )  # fmt: skip
+def _shapes(leaf: Leaf) -> dict[str, tuple[int, ...]]:
+    spec = leaf.cells[0].spec
+    return {
+        "moments": (spec.subbatches, sum(spec.layout.values())),
+        "tail": (spec.slots + 4,),
+        "count": (spec.subbatches,),
+    }
 
 
-def _prepare(store: LeafStore, leaf: Leaf, blocks: int) -> dict[str, Row]:
+def _prepare(store: LeafStore, leaf: Leaf, wanted: Blocks) -> dict[str, Row]:
     known = store.rows()
-    spec = block_spec(leaf.cells[0])
     new = []
     for cell in leaf.cells:
         if cell.identity in known:
             continue
         a = cell.architecture
-        centre, scale = centre_and_scale(a.activation, a.depth, a.sigma_w, a.sigma_b, a.x, cell.estimator)
+        centre, scale = centre_and_scale(cell.spec.net, cell.kind, a.sigma_w, a.sigma_b, a.x)
         entry = {"centre": centre.tolist(), "scale": scale.tolist()}
         new.append({"identity": cell.identity, "varying": cell.varying} | entry)
-    shapes = {
-        "moments": (spec.subbatches, sum(spec.sizes)),
-        "tail": (spec.tail + 3,),
-        "count": (spec.subbatches,),
-    }
-    store.grow(leaf.static, new, blocks, shapes)
+    store.grow(leaf.static, new, max(wanted.values()), _shapes(leaf))
     return store.rows()
 
 
-def _tasks(
-    store: LeafStore, cell: Cell, rows: dict[str, Row], done: dict[str, Any], batch: int | None
-) -> list[tuple[Any, ...]]:
-    missing = np.flatnonzero(~done[cell.identity])
+def _fill(job: Generation, wanted: Blocks) -> dict[str, list[str]]:
+    """Compute until the first `wanted` blocks of every cell are good; their digests by identity."""
+    leaf, store = job.leaf, job.store
+    index = {cell.identity: job.rows[cell.identity].index for cell in leaf.cells}
+    done = {i: store.committed(index[i], wanted[i]) for i in wanted}
+    there, total = sum(int(d.sum()) for d in done.values()), sum(wanted.values())
+    log.info("%s: %d cells, %d blocks, %d committed, %d to compute", leaf.name, len(index), total, there, total - there)
+    for _ in range(PASSES):
+        tasks = [task for cell in leaf.cells for task in _tasks(job, cell, done[cell.identity])]
+        if tasks:
+            _run(tasks, job.cluster, leaf.name)
+        checked = {i: store.good(index[i], wanted[i]) for i in wanted}
+        done = {identity: good for identity, (good, _) in checked.items()}
+        if all(good.all() for good in done.values()):
+            return {identity: digests for identity, (_, digests) in checked.items()}
+        log.warning("%s: some blocks failed their check and are computed again", leaf.name)
+    bad = [c.varying for c in leaf.cells if not done[c.identity].all()]
+    raise GenerationError(
+        f"{leaf.name}: blocks of {bad[0]} are bad after {PASSES} passes; is the disk full, or are its "
+        "statistics infinite (too large a sigma_w or depth)?"
+    )
+
+
+def _errors(job: Generation, cell: Cell, blocks: int) -> tuple[dict[str, float], bool]:
+    """Relative errors of the targeted correlators after some blocks, and whether they can be trusted."""
+    if not job.budget.target:
+        return {}, True
+    row = job.rows[cell.identity]
+    sums = merged(cell, row.centre, job.store.read(row.index, range(blocks)), job.replicates)
+    return target_errors(cell, sums, row.scale, [name for name, _ in job.budget.target])
+
+
+def _tasks(job: Generation, cell: Cell, done: NDArray[np.bool_]) -> list[tuple[Any, ...]]:
+    missing = np.flatnonzero(~done)
     cost = cell.block * (cell.width * cell.architecture.depth + 50)
     size = max(1, int(TASK_NEURONS / cost))
     return [
-        (str(store.folder), cell, rows[cell.identity], [int(b) for b in missing[i : i + size]], batch)
+        (str(job.store.folder), cell, job.rows[cell.identity], [int(b) for b in missing[i : i + size]])
         for i in range(0, len(missing), size)
     ]
 
@@ -128,23 +160,23 @@ def _run(tasks: list[tuple[Any, ...]], cluster: str, name: str) -> None:
                 shown = finished
 
 
-def _tell(leaf: Leaf, blocks: int, done: int) -> None:
-    total = blocks * len(leaf.cells)
-    log.info(
-        "%s: %d cells x %d blocks, %d committed, %d to compute", leaf.name, len(leaf.cells), blocks, done, total - done
-    )
-
-
-def _manifest(leaf: Leaf, blocks: int, digests: dict[str, list[str]]) -> dict[str, Any]:
+def _manifest(
+    job: Generation, wanted: Blocks, digests: dict[str, list[str]], errors: dict[str, tuple[dict[str, float], bool]]
+) -> dict[str, Any]:
     """The receipt: a function of the specification and the data alone."""
     cells = [
         {
             **cell.varying,
             "identity": cell.identity,
-            "blocks": blocks,
-            "networks": blocks * cell.block,
+            "blocks": wanted[cell.identity],
+            "networks": wanted[cell.identity] * cell.block,
+            "budget": job.budget.outcome(*errors[cell.identity]),
             "sha256": hashlib.sha256("".join(digests[cell.identity]).encode()).hexdigest(),
         }
-        for cell in leaf.cells
+        for cell in job.leaf.cells
     ]
-    return {"leaf": leaf.name, "static": leaf.static, "generator": GENERATOR, "cells": cells}
+    for cell in cells:
+        if cell["budget"] == "ceiling":
+            log.warning("%s, width %d: stopped at ensemble.networks, above its target", job.leaf.name, cell["width"])
+    budget = {"pilot": job.budget.pilot, "most": job.budget.most, "target": dict(job.budget.target)}
+    return {"leaf": job.leaf.name, "static": job.leaf.static, "generator": GENERATOR, "budget": budget, "cells": cells}

@@ -12,7 +12,7 @@ from nnqft.core.packing import multisets
 from nnqft.spec.grid import Architecture, architectures
 from nnqft.spec.model import Scan
 
-DIMENSION = {2: "pair", 4: "quad", 6: "sext"}
+DIMENSION = {2: "pair", 4: "quad", 6: "sext", 8: "oct"}
 STAGES = ("ensemble", "cumulants", "theory", "couplings", "flow")
 
 
@@ -65,7 +65,7 @@ def by_points(scan: Scan) -> dict[str, list[Architecture]]:
 
 def coordinates(group: list[Architecture]) -> dict[str, Any]:
     """The coordinate `architecture` with the hyperparameters along it."""
-    keys = ("family", "network", "activation", "depth", "sigma_w", "sigma_b")
+    keys = ("family", "network", "activation", "depth", "sigma_w", "sigma_b", "options")
     columns = {key: ("architecture", _column([getattr(a, key) for a in group])) for key in keys}
     return {"architecture": _column([a.name for a in group])} | columns
 

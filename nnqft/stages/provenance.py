@@ -10,7 +10,8 @@ from typing import Any
 
 import nnqft
 from nnqft.core.versions import KERNEL_VERSION
-from nnqft.spec.grid import architectures, leaves
+from nnqft.sampling.cells import leaves
+from nnqft.spec.grid import architectures
 from nnqft.spec.model import Scan
 from nnqft.stages.layout import STAGES, Layout
 

@@ -4,7 +4,8 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from nnqft.spec.grid import Cell, Leaf, blocks, cells, leaves
+from nnqft.sampling.budget import Budget, budget
+from nnqft.sampling.cells import Cell, Leaf, cells, leaves
 from nnqft.spec.model import Scan
 from nnqft.stages.layout import STAGES, Layout
 from nnqft.storage.leafstore import LeafStore
@@ -24,7 +25,7 @@ class CellStatus:
 
 def generated(scan: Scan, layout: Layout) -> bool:
     """Whether every leaf has a receipt for just what the scan asks."""
-    return all(_receipted(leaf, blocks(scan), layout) for leaf in leaves(scan))
+    return all(_receipted(leaf, budget(scan), layout) for leaf in leaves(scan))
 
 
 def withdraw_damaged(scan: Scan, layout: Layout) -> list[str]:
@@ -35,12 +36,11 @@ def withdraw_damaged(scan: Scan, layout: Layout) -> list[str]:
     damaged = []
     for leaf in leaves(scan):
         store = LeafStore(layout.leaf(leaf.name))
-        if not _receipted(leaf, blocks(scan), layout):
+        wanted = _receipted(leaf, budget(scan), layout)
+        if not wanted:
             continue
         rows = store.rows()
-        if not all(
-            c.identity in rows and store.good(rows[c.identity].index, blocks(scan))[0].all() for c in leaf.cells
-        ):
+        if not all(i in rows and store.good(rows[i].index, blocks)[0].all() for i, blocks in wanted.items()):
             store.manifest.unlink()
             damaged.append(leaf.name)
     return damaged
@@ -48,12 +48,14 @@ def withdraw_damaged(scan: Scan, layout: Layout) -> list[str]:
 
 def cell_status(scan: Scan, layout: Layout, thorough: bool = False) -> list[CellStatus]:
     """The state of every cell; `thorough` reads all data against its checksums instead of the commit marks only."""
-    wanted = blocks(scan)
+    wanted: dict[str, int] = {}
+    for leaf in leaves(scan):
+        wanted |= _receipted(leaf, budget(scan), layout) or {c.identity: budget(scan).pilot for c in leaf.cells}
     where = {cell.identity: leaf.name for leaf in leaves(scan) for cell in leaf.cells}
     stores = {name: LeafStore(layout.leaf(name)) for name in set(where.values())}
     rows = {name: store.rows() for name, store in stores.items()}
     return [
-        _cell_status(cell, stores[where[cell.identity]], rows[where[cell.identity]], wanted, thorough)
+        _cell_status(cell, stores[where[cell.identity]], rows[where[cell.identity]], wanted[cell.identity], thorough)
         for cell in cells(scan)
     ]
 
@@ -95,13 +97,17 @@ def _cell_status(cell: Cell, store: LeafStore, rows: dict[str, Any], wanted: int
     return CellStatus(name, cell.width, done, wanted - done - corrupt, corrupt, done * cell.block)
 
 
-def _receipted(leaf: Leaf, wanted: int, layout: Layout) -> bool:
+def _receipted(leaf: Leaf, wanted: Budget, layout: Layout) -> dict[str, int]:
+    """Blocks of each cell, by identity, that a finished leaf has; empty without a receipt for this very budget."""
     path = LeafStore(layout.leaf(leaf.name)).manifest
     try:
-        cells_there = {c["identity"]: c["blocks"] for c in json.loads(path.read_text(encoding="utf-8"))["cells"]}
+        receipt = json.loads(path.read_text(encoding="utf-8"))
+        there = {str(c["identity"]): int(c["blocks"]) for c in receipt["cells"]}
+        budget_there = receipt["budget"]["pilot"], receipt["budget"]["most"], receipt["budget"]["target"]
     except (OSError, ValueError, KeyError, TypeError):
-        return False
-    return cells_there == {cell.identity: wanted for cell in leaf.cells}
+        return {}
+    same = budget_there == (wanted.pilot, wanted.most, dict(wanted.target))
+    return there if same and there.keys() == {cell.identity for cell in leaf.cells} else {}
 
 
 def _age(path: Any) -> float:

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from nnqft.predictions.predict import Prediction, predict
+from nnqft.predictions.predict import predict
 from nnqft.spec.grid import Architecture
 from nnqft.spec.model import Scan
 from nnqft.stages.layout import (
@@ -19,8 +19,7 @@ from nnqft.stages.layout import (
 )
 from nnqft.storage.product import write_receipt, write_tree
 
-FREE = {2: "G2_gp", 4: "G4_gp", 6: "G6_gp"}
-FINITE = {2: ("G2",), 4: ("G4c", "G4"), 6: ("G6c", "G6")}
+FINITE = {2: ("G2",), 4: ("G4c", "G4"), 6: ("G6c", "G6"), 8: ("G8c", "G8")}
 
 
 def predict_theory(scan: Scan, layout: Layout) -> None:
@@ -33,13 +32,17 @@ def predict_theory(scan: Scan, layout: Layout) -> None:
 def theory(scan: Scan, points: str, group: list[Architecture]) -> xr.Dataset:
     """Predictions for the architectures on one point set."""
     orders = sorted(scan.cumulants.orders)
-    found = [predict(a.activation, a.depth, a.sigma_w, a.sigma_b, a.x, scan.widths) for a in group]
+    found = [predict(a, scan.widths, orders) for a in group]
     variables: dict[str, Any] = {}
     for order in orders:
         component = DIMENSION[order]
-        variables[FREE[order]] = (("architecture", component), _stack(found, FREE[order]))
+        free, (connected, *_) = f"G{order}_gp", FINITE[order]
+        variables[free] = (("architecture", component), np.stack([p.values[free] for p in found]))
         for name in FINITE[order]:
-            variables[name] = (("architecture", "width", component), _stack(found, name))
+            variables[name] = (("architecture", "width", component), np.stack([p.values[name] for p in found]))
+        errors = np.stack([p.errors[connected] for p in found])
+        if errors.any():
+            variables[f"{connected}_stderr"] = (("architecture", "width", component), errors)
     labels = np.array([[p.prediction[k] for k in orders] for p in found], dtype=object)
     variables["prediction"] = (("architecture", "order"), labels)
     status = np.array([[p.reason[k] for k in orders] for p in found], dtype=object)
@@ -47,7 +50,3 @@ def theory(scan: Scan, points: str, group: list[Architecture]) -> xr.Dataset:
     coords = coordinates(group) | {"width": np.array(scan.widths, dtype=np.int64), "order": orders}
     coords |= component_coordinates(len(scan.points[points]), orders) | point_coordinates(scan, points)
     return dataset(variables, coords, "free, exact and leading-order predictions")
-
-
-def _stack(found: list[Prediction], name: str) -> np.ndarray:
-    return np.stack([getattr(p, name) for p in found])

@@ -5,11 +5,10 @@ import json
 from dataclasses import dataclass, field
 
 import numpy as np
-import xarray as xr
 
-from nnqft.estimation.agreement import agreement, combined_p, look_elsewhere
-from nnqft.estimation.cumulants import CONNECTED
-from nnqft.spec.grid import blocks, leaves
+from nnqft.estimation.agreement import combined_p, look_elsewhere
+from nnqft.figures.comparison import compare
+from nnqft.sampling.cells import leaves
 from nnqft.spec.model import Scan
 from nnqft.stages.layout import Layout
 from nnqft.storage.leafstore import LeafStore
@@ -52,7 +51,7 @@ def _check_leaves(scan: Scan, layout: Layout, found: Verification) -> None:
             if cell.identity not in receipt or cell.identity not in rows:
                 found.failures.append(f"{label}: not generated; run the scan")
                 continue
-            good, digests = store.good(rows[cell.identity].index, blocks(scan))
+            good, digests = store.good(rows[cell.identity].index, receipt[cell.identity]["blocks"])
             if not good.all():
                 found.failures.append(f"{label}: blocks {np.flatnonzero(~good).tolist()} are missing or damaged")
             elif hashlib.sha256("".join(digests).encode()).hexdigest() != receipt[cell.identity]["sha256"]:
@@ -79,35 +78,23 @@ def _check_physics(layout: Layout, found: Verification) -> None:
     looks, worst, where = 0, 0.0, ""
     for points, node in cumulants.children.items():
         data, prediction = node.to_dataset().load(), theory[points].to_dataset().load()
-        for label, name, exact, result in comparisons(data, prediction):
-            if not exact:
+        for cell in compare(data, prediction):
+            if not cell.tested:
                 continue
-            looks += int(np.isfinite(result.pulls).sum())
-            p_values.setdefault(name, []).append(result.p_value)
-            if result.worst > worst:
-                worst, where = result.worst, f"{points} {label} {name}"
+            looks += cell.result.components
+            p_values.setdefault(cell.name, []).append(cell.result.p_value)
+            if cell.result.worst > worst:
+                worst, where = cell.result.worst, f"{points} {cell.architecture} N={cell.width} {cell.name}"
     for name, values in p_values.items():
         p = combined_p(np.array(values))
         found.summary.append(f"{name}: {len(values)} trusted cells, combined p = {p:.3g}")
         if p < SIGNIFICANCE:
             found.failures.append(f"{name}: estimates and exact prediction disagree, combined p = {p:.3g}")
+    if not looks:
+        found.summary.append("nothing to compare: no trusted estimate has an exact prediction")
+        return
     dof = min(node.sizes["replicate"] for node in cumulants.children.values()) - 1
     p = look_elsewhere(worst, looks, dof)
     found.summary.append(f"largest pull {worst:.2f} of {looks} ({where}), look-elsewhere p = {p:.3g}")
-    if looks and p < SIGNIFICANCE:
+    if p < SIGNIFICANCE:
         found.failures.append(f"{where}: pull {worst:.2f}, p = {p:.3g} among {looks} components")
-
-
-def comparisons(data: xr.Dataset, prediction: xr.Dataset):
-    """(label, correlator, whether its prediction has no expansion error, Agreement) of every trusted cell."""
-    for a, architecture in enumerate(data["architecture"].values):
-        for w, width in enumerate(data["width"].values):
-            for o, order in enumerate(data["order"].values):
-                name = CONNECTED[int(order)]
-                quality = str(prediction["prediction"].values[a, o])
-                if not data["trusted"].values[a, w, o] or quality == "none":
-                    continue
-                result = agreement(
-                    data[name].values[a, w], data[f"{name}_replicate"].values[a, w], prediction[name].values[a, w]
-                )
-                yield f"{architecture} N={width}", name, quality in ("exact", "quadrature"), result

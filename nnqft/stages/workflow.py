@@ -6,8 +6,10 @@ from typing import Any
 
 from nnqft import __version__
 from nnqft.core.hashing import canonical_json
-from nnqft.nets.registry import check
-from nnqft.spec.grid import Leaf, architectures, blocks, leaves
+from nnqft.sampling.budget import budget
+from nnqft.sampling.cells import Leaf, leaves
+from nnqft.sampling.check import check
+from nnqft.spec.grid import architectures
 from nnqft.spec.load import parse_scan
 from nnqft.spec.model import Scan
 from nnqft.stages.layout import by_points
@@ -35,7 +37,9 @@ class Workflow:
 
     def leaf_parameters(self, name: str) -> str:
         """Canonical JSON of all that a leaf's receipt depends on; a change reruns that leaf and nothing else."""
-        return canonical_json(self.leaves[name].specification() | {"blocks": blocks(self.scan)})
+        wanted = budget(self.scan)
+        more = {"blocks": wanted.most} | ({"target": [*wanted.target]} if wanted.target else {})
+        return canonical_json(self.leaves[name].specification() | more)
 
     def parameters(self, *keys: str) -> str:
         """Canonical JSON of what a later stage depends on: what was sampled under which name, `keys`, and the version.

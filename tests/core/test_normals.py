@@ -6,7 +6,7 @@ import numpy as np
 from jax.extend.random import threefry_2x32
 
 from nnqft.core.hashing import block_key, digest
-from nnqft.core.normals import normals, subkey, threefry
+from nnqft.core.normals import lane_normals, normals, subkey, threefry
 
 KEY = jnp.array([123456789, 987654321], dtype=jnp.uint32)
 
@@ -39,6 +39,17 @@ def test_a_network_does_not_depend_on_its_company():
     together = jnp.stack(normals(KEY, jnp.arange(64, dtype=jnp.uint32), 7, 5), axis=-1)
     alone = jnp.stack(normals(KEY, jnp.array([37], dtype=jnp.uint32), 7, 5), axis=-1)
     assert (together[37] == alone[0]).all()
+
+
+def test_lanes_are_the_same_numbers_bit_for_bit_whatever_their_order_and_company():
+    rows, columns = 37, 5
+    together = normals(KEY, jnp.arange(64, dtype=jnp.uint32), rows, columns)
+    random = np.random.default_rng(3)
+    network, lane = jnp.asarray(random.integers([[64], [rows]], size=(2, 1001)), dtype=jnp.uint32)
+    drawn = jax.jit(lane_normals, static_argnums=4)(KEY, network, lane, jnp.int32(rows), columns)
+    for all_, some in zip(together, drawn, strict=True):
+        assert some.dtype == jnp.float32
+        assert (all_[network, lane] == some).all()
 
 
 def test_subkeys_differ():

@@ -1,12 +1,13 @@
 """Packed symmetric tensors and pairings."""
 
-from math import comb, prod
+from math import comb
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nnqft.core.packing import multisets, pack, pairing_legs, pairing_products, pairings, rank, unpack, wick
+from nnqft.core.packing import multisets, pack, pairing_legs, pairing_products, pairings, rank, splits, unpack, wick
 
 
 @given(n=st.integers(1, 7), order=st.integers(1, 6))
@@ -47,8 +48,20 @@ def test_pack_and_unpack_are_inverse():
 
 
 def test_pairing_products_point_at_the_products_of_their_legs():
-    n, order = 4, 6
-    legs, products = pairing_legs(n, order), pairing_products(n, order)
+    n = 4
     values = np.random.default_rng(1).normal(size=n * (n + 1) // 2)
-    by_product = np.array([prod(values[list(c)]) for c in multisets(len(values), order // 2)])
-    np.testing.assert_allclose(by_product[products], values[legs].prod(axis=-1), rtol=1e-13)
+    by_product = np.array([values[i] * values[j] for i, j in multisets(len(values), 2)])
+    found = by_product[pairing_products(n)]
+    np.testing.assert_allclose(found, values[pairing_legs(n, 4)].prod(axis=-1), rtol=1e-13)
+
+
+@pytest.mark.parametrize(("left", "right", "ways"), [(2, 2, 3), (2, 4, 15), (2, 6, 28), (4, 4, 35)])
+def test_splits_rebuild_free_correlators(left, right, ways):
+    """Sum over splits of W_left W_right = the number of pairings counted over."""
+    n = 3
+    kernel = np.random.default_rng(2).normal(size=6)
+    first, second = splits(n, left, right)
+    assert first.shape == (len(multisets(n, left + right)), ways)
+    total = (wick(kernel, n, left)[first] * wick(kernel, n, right)[second]).sum(axis=1)
+    multiplicity = {(2, 2): 1, (2, 4): 3, (2, 6): 4, (4, 4): 3}[left, right]
+    np.testing.assert_allclose(total, multiplicity * wick(kernel, n, left + right), rtol=1e-12)

@@ -5,7 +5,8 @@ import pytest
 
 from nnqft.couplings.components import component_mean
 from nnqft.couplings.vertices import vertex_integrals
-from nnqft.predictions.predict import predict
+from nnqft.predictions.outputs import theory
+from nnqft.spec.grid import architecture
 
 RAY = np.array([[-1.0], [-0.6], [-0.2], [0.2], [0.6], [1.0]])
 RELU_2D = np.array([[0.5, 0.5], [0.5, 1.0], [1.0, 0.5], [1.0, 1.0]])
@@ -23,7 +24,7 @@ SMALL = np.arange(1, 7)[:, None] * 0.002
     ],
 )
 def test_exact_means_and_spreads(activation, sigma_b, x, cutoff, power, mean, spread):
-    exact = predict(activation, 1, 1.0, sigma_b, x, [1]).G4c[0]
+    exact = theory(architecture(x, activation, 1, 1.0, sigma_b), [1]).values["G4c"][0]
     I4 = vertex_integrals(activation, 1.0, sigma_b, x, [cutoff])["I4"][0]
     replicates = exact * (1 + 0.01 * np.linspace(-1, 1, 8)[:, None])
     found = component_mean(exact, replicates, I4)

@@ -1,12 +1,13 @@
-"""Generation: the same bits whatever the order, the workers, the batch and the history."""
+"""Generation: the same bits whatever the order, the workers and the history."""
 
 import json
 
 import numpy as np
 import pytest
 
-from nnqft.nets.registry import check
-from nnqft.spec.grid import blocks, leaves
+from nnqft.sampling.budget import budget
+from nnqft.sampling.cells import leaves
+from nnqft.sampling.check import check
 from nnqft.spec.load import parse_scan
 from nnqft.stages.assemble import assemble
 from nnqft.stages.ensemble import GenerationError, compute_blocks, generate
@@ -30,9 +31,9 @@ def scan(**changes):
     return check(parse_scan(BASE | changes), "test")
 
 
-def run(s, root, cluster="inline", batch=None):
+def run(s, root, cluster="inline"):
     for leaf in leaves(s):
-        generate(leaf, blocks(s), root / leaf.name, cluster, batch)
+        generate(leaf, budget(s), root / leaf.name, cluster, s.ensemble.replicates)
     return Layout(root)
 
 
@@ -43,7 +44,7 @@ def data(s, root):
         store = LeafStore(root / leaf.name)
         rows = store.rows()
         for cell in leaf.cells:
-            good, digests = store.good(rows[cell.identity].index, blocks(s))
+            good, digests = store.good(rows[cell.identity].index, budget(s).most)
             assert good.all()
             found |= {(cell.identity, i): d for i, d in enumerate(digests)}
     return found
@@ -56,10 +57,10 @@ def reference(tmp_path_factory):
     return data(scan(), root)
 
 
-def test_order_of_the_configuration_and_batch_do_not_matter(reference, tmp_path):
+def test_order_of_the_configuration_does_not_matter(reference, tmp_path):
     family = BASE["architectures"]["erf"] | {"depth": [2, 1], "sigma_w": [1.5, 1.0]}
     other = scan(architectures={"second": family, "first": BASE["architectures"]["relu"]}, widths=[5, 2])
-    run(other, tmp_path, batch=7)
+    run(other, tmp_path)
     assert data(other, tmp_path) == reference
 
 
@@ -75,9 +76,9 @@ def test_growing_a_scan_computes_only_what_is_new(reference, tmp_path, monkeypat
     run(small, tmp_path)
     computed = []
 
-    def counted(folder, cell, row, numbers, batch=None):
+    def counted(folder, cell, row, numbers):
         computed.extend((cell.identity, n) for n in numbers)
-        return compute_blocks(folder, cell, row, numbers, batch)
+        return compute_blocks(folder, cell, row, numbers)
 
     monkeypatch.setattr("nnqft.stages.ensemble.compute_blocks", counted)
     before = data(small, tmp_path)
@@ -136,13 +137,14 @@ def test_the_product_has_jackknife_groups_however_few_the_blocks(tmp_path):
     s = scan(ensemble={"networks": 130, "block": 130, "replicates": 64})
     layout = Layout(tmp_path)
     for leaf in leaves(s):
-        generate(leaf, blocks(s), layout.leaf(leaf.name), "inline")
+        generate(leaf, budget(s), layout.leaf(leaf.name), "inline")
     assemble(s, layout)
     import xarray as xr
 
     ensemble = xr.open_datatree(layout.store("ensemble"), engine="zarr")["line"].to_dataset()
     assert ensemble.sizes["replicate"] == 64
-    assert (ensemble["count"].sum("replicate") == 130).all()
+    assert (ensemble["networks"] == 130).all()
+    assert (ensemble["count"].sum("replicate") == 130 * ensemble["pooled"]).all()
     assert (ensemble["count"] > 0).all()
     assert list(ensemble["architecture"].values[:2]) == ["relu", "erf[depth=1,sigma_w=1.0]"]
-    assert np.isfinite(ensemble["sum_3"]).all()
+    assert np.isfinite(ensemble["sum_third"]).all()

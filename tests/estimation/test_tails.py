@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from nnqft.estimation.tails import halves_distance, merge_tails, pareto_index, top_share, trusted
+from nnqft.estimation.tails import halves_distance, largest, pareto_index, top_share, trusted
 
 RNG = np.random.default_rng(8)
 
@@ -37,12 +37,26 @@ def test_each_symptom_alone_takes_trust_away():
     assert not trusted(0.2, 0.01, 6.0)
 
 
-def test_merged_tails_are_the_largest_of_the_sample():
-    blocks = np.sort(RNG.normal(size=(7, 1000)), axis=1)[:, ::-1]
-    merged = merge_tails(blocks[:, :50], 7000)
-    everything = np.sort(blocks.ravel())[::-1]
-    assert len(merged) > 100
-    assert (merged == everything[: len(merged)]).all()
+def test_the_largest_are_a_sixteenth_within_limits_and_empty_classes_do_not_count():
+    sizes = RNG.uniform(0.1, 1, size=(30, 1024))
+    assert len(largest(sizes, 10**6)) == 1920
+    assert largest(sizes, 10**6)[0] == sizes.max()
+    assert len(largest(sizes[:1], 16384)) == 256
+    assert len(largest(sizes[:1], 1024)) == 32
+    assert len(largest(np.tile(sizes, (10, 1)), 10**7)) == 4096
+    sizes[:, ::2] = 0
+    assert len(largest(sizes, 10**6)) == 1024
+
+
+def maxima(index):
+    return generalised_pareto(index, 16 * 8192).reshape(16, -1).max(axis=0)
+
+
+@pytest.mark.parametrize("index", [0.0, 0.4, 0.8])
+def test_maxima_of_classes_have_the_index_of_the_sample(index):
+    """16 to a class, as in a block; a power law (index > 0) or an exponential tail."""
+    found = [pareto_index(largest(maxima(index), 16 * 8192)) for _ in range(20)]
+    assert abs(np.mean(found) - index) < 0.08
 
 
 def test_share_of_the_top():

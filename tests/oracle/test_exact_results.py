@@ -5,8 +5,10 @@ import pytest
 import xarray as xr
 
 from nnqft.estimation.agreement import combined_p, look_elsewhere
-from nnqft.nets.registry import check
-from nnqft.spec.grid import blocks, leaves
+from nnqft.figures.comparison import compare
+from nnqft.sampling.budget import budget
+from nnqft.sampling.cells import leaves
+from nnqft.sampling.check import check
 from nnqft.spec.load import parse_scan
 from nnqft.stages.assemble import assemble
 from nnqft.stages.couplings import couplings
@@ -15,7 +17,6 @@ from nnqft.stages.ensemble import generate
 from nnqft.stages.flow import flow
 from nnqft.stages.layout import Layout, by_points
 from nnqft.stages.theory import theory
-from nnqft.stages.verify import comparisons
 
 POINTS = {
     "relu-ray": [[0.2], [0.4], [0.6], [0.8], [1.0], [1.2]],
@@ -39,7 +40,7 @@ def measured(root, seed, nets, widths, networks, **ensemble):
     scan = check(parse_scan(data), "test")
     layout = Layout(root)
     for leaf in leaves(scan):
-        generate(leaf, blocks(scan), layout.leaf(leaf.name), "inline")
+        generate(leaf, budget(scan), layout.leaf(leaf.name), "inline", scan.ensemble.replicates)
     assemble(scan, layout)
     estimate_cumulants(scan, layout)
     tree = xr.open_datatree(layout.store("cumulants"), engine="zarr")
@@ -56,12 +57,12 @@ def test_every_trusted_component_is_within_five_errors_of_exact(hms):
     looks, worst = 0, 0.0
     p_values = {name: [] for name in PREDICTED}
     for points, (data, exact, _) in hms[1].items():
-        for _, name, _, result in comparisons(data, exact):
-            if points == "gauss-line":
+        for cell in compare(data, exact):
+            if points == "gauss-line" or not cell.tested:
                 continue
-            looks += np.isfinite(result.pulls).sum()
-            worst = max(worst, result.worst)
-            p_values[name].append(result.p_value)
+            looks += cell.result.components
+            worst = max(worst, cell.result.worst)
+            p_values[cell.name].append(cell.result.p_value)
     assert looks == 2 * 4 * (21 + 126 + 462)
     assert worst < 5
     assert look_elsewhere(worst, int(looks)) > 1e-4
@@ -83,7 +84,7 @@ def test_a_wrong_prediction_is_rejected(hms, change):
     wrong = exact.copy(deep=True)
     factor = {"2% error": 1.02, "wrong sign": -1.0, "dropped pairing": 2 / 3}[change]
     wrong["G4c"] = wrong["G4c"] * factor
-    p = combined_p(np.array([r.p_value for _, name, _, r in comparisons(data, wrong) if name == "G4c"]))
+    p = combined_p(np.array([c.result.p_value for c in compare(data, wrong) if c.name == "G4c"]))
     assert p < 1e-6
 
 

@@ -115,7 +115,7 @@ def test_a_wrong_theory_turns_the_verdict(finished, groups):
     assert int(first) < int(total)
     sheet = agreement_sheet(cells)
     words = {row[:2]: row[-1] for row in sheet.rows}
-    assert words["relu", "G4c"] == "differs"
+    assert words["relu", "G4c"].startswith("differs")
     assert words["relu", "G2"] == "agrees"
     assert sheet.marks[[row[:2] for row in sheet.rows].index(("relu", "G4c"))] == "bad"
 

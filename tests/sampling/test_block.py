@@ -1,195 +1,170 @@
-"""The sampling kernel: exact law, both samplers, no jitter, and bits that depend on nothing but the content."""
+"""Blocks: sums that are what they say, bits that depend on nothing but the content, memory that stays flat."""
 
 import os
 import subprocess
 import sys
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from nnqft.core.packing import multisets, pack, pairing_legs
-from nnqft.nets.activations import ACTIVATIONS
-from nnqft.nets.mlp import MLP
-from nnqft.sampling.block import BlockSpec, block_statistics, sample_matrices
+from nnqft.core.versions import KERNEL_VERSION
+from nnqft.nets.registry import network
+from nnqft.sampling import sums
+from nnqft.sampling.block import BlockSpec, block_statistics, canonical
+from nnqft.sampling.kinds import memory
+from nnqft.spec.grid import architecture
 
 KEY = np.array([11, 22], dtype=np.uint32)
-LINE = np.array([[-1.0], [-0.4], [0.3], [1.0]])
-GAUSS_LINE = np.array([[-0.01], [-0.006], [-0.002], [0.002], [0.006], [0.01]])
+LINE = np.array([[-1.0], [0.3], [1.0]])
+SIGMA = 1.2, 0.5
 
 
-def spec(activation="erf", depth=1, width=8, x=LINE, sampler="conditional", estimator="marginal", **more):
-    settings = {"precision": "float64", "networks": 1024, "max_order": 6} | more
-    return BlockSpec(activation, depth, width, *x.shape, sampler, estimator, **settings)
+def spec(kind="marginal", activation="erf", depth=1, width=8, x=LINE, networks=1024, order=6, precision="float64", **o):
+    net = network(architecture(x, activation, depth, *SIGMA), width, o.get("sampler", "conditional"), precision)
+    return BlockSpec(net, kind, len(x), networks, order)
 
 
-def run(s, x=LINE, key=KEY, sigma_w=1.2, sigma_b=0.5, **more):
+def run(s, x=LINE, key=KEY, **more):
     pairs = len(x) * (len(x) + 1) // 2
-    return block_statistics(s, key, x, sigma_w, sigma_b, np.zeros(pairs), np.ones(pairs), **more)
+    return block_statistics(s, key, x, *SIGMA, np.zeros(pairs), np.ones(pairs), **more)
 
 
-def matrices(s, x, networks, sigma_w=1.0, sigma_b=1.0, key=KEY):
-    draw = jax.jit(lambda n: sample_matrices(s, jnp.asarray(key), n, jnp.asarray(x), sigma_w, sigma_b))
-    return np.asarray(draw(jnp.arange(networks, dtype=jnp.uint32)))
+def named(s, found):
+    """Sums over the whole block by name."""
+    starts = np.cumsum([0, *s.layout.values()])
+    return dict(zip(s.layout, np.split(found.power.sum(axis=0), starts[1:-1]), strict=True))
 
 
-@pytest.mark.parametrize("width", [1, 300, 2000])
-@pytest.mark.parametrize("depth", [1, 3])
-@pytest.mark.parametrize("precision", ["float32", "float64"])
-def test_the_batch_in_memory_never_changes_a_bit(width, depth, precision):
-    s = spec(width=width, depth=depth, precision=precision, networks=1000)
-    reference = run(s)
-    for batch in (1, 64, 150):
-        other = run(s, batch=batch)
-        assert np.array_equal(reference.power, other.power)
-        assert np.array_equal(reference.tail, other.tail)
+def features(s, x=LINE):
+    numbers = jnp.arange(s.networks, dtype=jnp.uint32)
+    return s.net.features(jnp.asarray(KEY), numbers, jnp.asarray(x), *map(jnp.float64, SIGMA))
 
 
-def test_block_sizes_that_do_not_divide_are_exact():
-    small, whole = run(spec(networks=1000)), run(spec(networks=1024))
-    s = spec(networks=1000)
-    assert s.counts.sum() == 1000
-    assert small.power.shape[0] == s.subbatches >= 64
-    assert s.subbatch * 60 == 900
-    np.testing.assert_allclose(small.power[:60].sum(0), matrix_sums(900), rtol=1e-12)
-    np.testing.assert_allclose(whole.power.sum(0), matrix_sums(1024), rtol=1e-12)
+def wick(X, order):
+    return X[:, pairing_legs(3, order)].prod(axis=-1).sum(axis=-1)
 
 
-def matrix_sums(networks):
-    X = matrices(spec(), LINE, networks, 1.2, 0.5)
-    left, right = multisets(X.shape[1], 2).T
-    legs = pairing_legs(len(LINE), 6)
-    third = X[:, legs].prod(axis=-1).sum(axis=-1)
-    return np.concatenate([X.sum(0), (X[:, left] * X[:, right]).sum(0), third.sum(0)])
-
-
-@pytest.mark.parametrize("order", [2, 4])
-def test_lower_orders_store_the_same_sums(order):
-    full, part = run(spec()), run(spec(max_order=order))
-    np.testing.assert_allclose(part.power, full.power[:, : part.power.shape[1]], rtol=1e-12)
-
-
-def test_tails_are_the_largest_deviations():
-    s = spec(networks=4096)
+@pytest.mark.parametrize("networks", [1024, 1000, 50])
+@pytest.mark.parametrize("width", [1, 8, 3000])
+def test_sums_of_kernels_are_those_of_the_networks_one_by_one(networks, width):
+    s = spec(width=width, networks=networks, order=8)
     found = run(s)
-    size = np.sqrt((matrices(spec(), LINE, 4096, 1.2, 0.5) ** 2).mean(axis=1))
-    np.testing.assert_allclose(found.tail, np.sort(size)[::-1][: s.tail], rtol=1e-12)
-    np.testing.assert_allclose(found.tail_sums, [(size**k).sum() for k in (1, 2, 3)], rtol=1e-12)
+    K = np.asarray(s.net.kernel(features(s).units, *SIGMA))
+    X, left, right = pack(K), *np.triu_indices(6)
+    expected = {"first": X.sum(0), "second": (X[:, left] * X[:, right]).sum(0), "third": wick(X, 6).sum(0)}
+    expected["fourth"] = wick(X, 8).sum(0)
+    for name, value in named(s, found).items():
+        np.testing.assert_allclose(value, expected[name], rtol=1e-5, atol=1e-5 * np.abs(expected[name]).max())
+    size = np.sqrt((X**2).mean(axis=1))
+    assert found.count.sum() == networks
+    assert len(found.count) == s.subbatches >= min(networks, 64)
+    assert found.tail[: s.slots].max() == pytest.approx(size.max(), rel=1e-5)
+    np.testing.assert_allclose(found.tail[s.slots :], [(size**k).sum() for k in (1, 2, 3, 4)], rtol=1e-5)
 
 
-@pytest.mark.parametrize(
-    ("activation", "depth"),
-    [(name, depth) for name, a in ACTIVATIONS.items() for depth in (1, 2, 3) if a.kind != "lognormal" or depth == 1],
-)
-def test_conditional_sampler_has_the_law_of_explicit_weights(activation, depth):
-    means = []
-    for sampler, key in (("conditional", KEY), ("weights", KEY + 7)):
-        X = matrices(spec(activation, depth, 5, sampler=sampler), LINE, 40_000, 0.8, 0.4, key)
-        statistics = np.concatenate([X, X**2], axis=1)
-        means.append((statistics.mean(0), statistics.var(0) / len(X)))
-    z = (means[0][0] - means[1][0]) / np.sqrt(means[0][1] + means[1][1])
-    # 20 strongly correlated statistics; the square of a log-normal entry has no usable error bar
-    kept = z[:10] if activation == "gauss" else z
-    assert np.abs(kept).max() < 4.5
+def test_slots_hold_the_largest_of_equal_classes():
+    s = spec(networks=64 * 48)
+    found = run(s)
+    X = pack(np.asarray(s.net.kernel(features(s).units, *SIGMA)))
+    size = np.sqrt((X**2).mean(axis=1)).reshape(64, 3, 16)
+    np.testing.assert_allclose(found.tail[: s.slots].reshape(64, 16), size.max(axis=1), rtol=1e-5)
 
 
-@pytest.mark.parametrize(("estimator", "dtype"), [("product", "float32"), ("product", "float64")])
-def test_outputs_have_the_conditional_kernel_as_covariance(estimator, dtype):
-    X = matrices(spec(width=6, precision=dtype), LINE, 60_000)
-    ff = matrices(spec(width=6, precision=dtype, estimator=estimator), LINE, 60_000)
-    difference = ff - X  # same hidden layer, so only the readout's noise is left
-    z = difference.mean(0) / (difference.std(0) / np.sqrt(len(X)))
-    assert np.abs(z).max() < 4
+def test_products_of_outputs_are_summed_around_zero():
+    s = spec("product")
+    f = s.net.output(jnp.asarray(KEY), jnp.arange(1024, dtype=jnp.uint32), features(s).units, *map(jnp.float64, SIGMA))[
+        :, 0
+    ]
+    found = named(s, run(s))
+    third = np.asarray(f)[:, multisets(3, 6)].prod(axis=-1).sum(axis=0)
+    np.testing.assert_allclose(found["third"], 15 * third, rtol=1e-5)
 
 
-def finite_difference(order):
-    """Coefficients of the order-th difference along the first points."""
-    row = np.array([1.0])
-    for _ in range(order):
-        row = np.convolve(row, [1.0, -1.0])
-    return row
+def test_conditional_cumulants_within_a_network_are_polykays():
+    """k4 and k6 of one network's neurons, against the estimator for pooled neurons, which is tested on its own."""
+    from nnqft.estimation.kstatistics import Amplitude, PowerSums, connected
+
+    s = np.random.default_rng(3).normal(size=(5, 7, 3))
+    weight, moments = 1.7, (2.2, 9.0, 60.0)
+    k4, c4, k6 = sums.within(jnp.asarray(s), jnp.ones(5), weight, moments, 6)
+    total4, total6, outputs = 0, 0, 0
+    for neurons in s:
+        X = weight * neurons[:, multisets(3, 2)].prod(axis=-1)
+        left, right = np.triu_indices(6)
+        power = PowerSums(np.array(7), X.sum(0), (X[:, left] * X[:, right]).sum(0), wick(X, 6).sum(0))
+        found = connected(power, np.zeros(6), 3, Amplitude(moments[0] / 3, moments[1] / 15, pooled=7))
+        total4, total6, outputs = total4 + found["G4c"], total6 + found["G6c"], outputs + found["G4c_outputs"]
+    np.testing.assert_allclose(k4.sum(axis=0), total4, rtol=1e-10)
+    np.testing.assert_allclose(k6, total6, rtol=1e-9)
+    np.testing.assert_allclose(c4, outputs, rtol=1e-10)
 
 
-@pytest.mark.parametrize("order", [1, 2, 3, 4])
-def test_difference_correlators_on_the_gauss_points_are_exact_without_jitter(order):
-    """A second hidden layer on HMS's Gauss-net points, 0.004 apart, where a Gram matrix has condition 1e27.
-
-    The variance of the order-th finite difference of z^(2) given the first layer is |A v|^2; the factor R of the QR
-    reproduces it. An eigenvalue or Cholesky factor of the Gram matrix is wrong from the third difference on.
-    """
-    net = MLP(ACTIVATIONS["erf"], 1, 20, "conditional", "float64")
-    hidden = net.hidden(jnp.asarray(KEY), jnp.arange(200, dtype=jnp.uint32), jnp.asarray(GAUSS_LINE), 1.0, 1.0)
-    A = np.concatenate([np.asarray(hidden) / np.sqrt(20), np.ones((200, 1, 6))], axis=1)
-    v = np.zeros(6)
-    v[: order + 1] = finite_difference(order)
-    exact = ((A @ v) ** 2).sum(axis=1)
-    R = np.asarray(jnp.linalg.qr(jnp.asarray(A), mode="r"))
-    tolerance = {1: 1e-8, 2: 1e-6, 3: 1e-5, 4: 1e-3}[order]
-    np.testing.assert_allclose(np.median(((R @ v) ** 2).sum(axis=1) / exact), 1, rtol=tolerance)
-    gram = np.einsum("mka,mkb->mab", A, A)
-    values, vectors = np.linalg.eigh(gram)
-    factor = vectors * np.sqrt(np.maximum(values, 0))[:, None, :]
-    if order >= 3:  # negative control: the Gram matrix does fail
-        wrong = ((factor.transpose(0, 2, 1) @ v) ** 2).sum(axis=1)
-        assert np.median(np.abs(wrong / exact - 1)) > 0.05
+def test_pooled_neurons_have_the_law_of_the_network_at_every_width():
+    """The kernel that serves all widths, against features drawn network by network, one point: moments of s^2."""
+    x = np.array([[0.7]])
+    for width in (2, 33):
+        s = spec("neurons", width=width, x=x, networks=4096)
+        pooled = block_statistics(canonical(s), KEY, x, *SIGMA, np.zeros(1), np.ones(1), units=width)
+        assert pooled.count.sum() == 4096 * width
+        phi = np.asarray(features(s, x).units).ravel() ** 2 * SIGMA[0] ** 2
+        for value, power in ((named(s, pooled)["first"][0], 1), (named(s, pooled)["second"][0], 2)):
+            error = (phi**power).std() * np.sqrt(2 / phi.size)
+            assert abs(value / pooled.count.sum() - (phi**power).mean()) < 4 * error
 
 
-def test_differences_of_sampled_outputs_on_the_gauss_points():
-    """E (f0 - f1)^2 and the second difference of a depth-2 net from its own statistics, against explicit weights."""
-    found = []
-    for sampler, key in (("conditional", KEY), ("weights", KEY + 1)):
-        X = matrices(spec("erf", 2, 12, GAUSS_LINE, sampler), GAUSS_LINE, 20_000, key=key)
-        K = np.zeros((len(X), 6, 6))
-        rows, columns = multisets(6, 2).T
-        K[:, rows, columns] = K[:, columns, rows] = X
-        for order in (1, 2):
-            v = np.zeros(6)
-            v[: order + 1] = finite_difference(order)
-            values = np.einsum("a,mab,b->m", v, K, v)
-            found.append((values.mean(), values.std() / np.sqrt(len(values))))
-    for a, b in ((0, 2), (1, 3)):
-        assert found[a][0] > 0
-        assert abs(found[a][0] - found[b][0]) < 4 * np.hypot(found[a][1], found[b][1])
+@pytest.mark.parametrize("kind", ["neurons", "total", "marginal", "product"])
+@pytest.mark.parametrize("order", [2, 4])
+def test_lower_orders_store_the_same_sums(kind, order):
+    depth = 1 if kind == "neurons" else 2
+    whole, part = (spec(kind, depth=depth, order=o) for o in (6, order))
+    a, b = named(whole, run(whole)), named(part, run(part))
+    for name, value in b.items():
+        np.testing.assert_allclose(value, a[name], rtol=1e-5)
 
 
-def test_duplicate_points_give_equal_outputs_and_no_nan():
-    x = np.array([[0.3], [0.3], [-0.7], [-0.7]])
-    for depth, width in ((1, 8), (3, 8), (2, 2)):
-        X = matrices(spec("tanh", depth, width, x, estimator="product"), x, 200)
-        assert np.isfinite(X).all()
-        np.testing.assert_allclose(X[:, 0], X[:, 1], rtol=1e-10)
+def test_memory_does_not_grow_with_the_block():
+    """The estimate that refuses scans, for blocks a thousand times as large; measured by the benchmarks."""
+    small, large = (memory(spec("total", depth=2, networks=n, precision="float32", width=64)) for n in (2**14, 2**24))
+    assert large < 1.5 * small
 
 
-def test_more_inputs_than_points_use_the_factor_and_agree():
-    x = np.random.default_rng(5).normal(size=(2, 6))
-    X = matrices(spec("linear", 1, 4, x), x, 60_000, 1.3, 0.2)
-    exact = pack(0.2**2 + 1.3**2 * (0.2**2 + 1.3**2 * x @ x.T / 6))
-    assert np.abs((X.mean(0) - exact) / (X.std(0) / np.sqrt(len(X)))).max() < 4
+GOLDEN = {
+    ("marginal", "float64", "conditional", 2): 0.0,
+    ("marginal", "float32", "conditional", 1): 0.0,
+    ("product", "float64", "weights", 2): 0.0,
+    ("total", "float32", "conditional", 3): 0.0,
+    ("neurons", "float32", "conditional", 1): 0.0,
+    ("neurons", "float64", "tilted", 1): 0.0,
+}
 
 
-def test_golden_numbers_guard_the_kernel_version():
+def summary(kind, precision, sampler, depth):
+    s = spec(kind, depth=depth, networks=100, width=5, precision=precision, sampler=sampler)
+    found = run(canonical(s), units=5)
+    return float(np.sum(np.cos(np.arange(found.power.shape[1])) * found.power.sum(0)) + found.tail.sum())
+
+
+@pytest.mark.parametrize("case", GOLDEN, ids=lambda c: "-".join(map(str, c)))
+def test_golden_numbers_guard_the_kernel_version(case):
     """If this fails, the numbers a block produces have changed: raise KERNEL_VERSION and renew the numbers."""
-    from nnqft.core.versions import KERNEL_VERSION
-
-    found = run(spec("tanh", 2, 5, networks=64), sigma_w=1.1, sigma_b=0.3).power.sum(axis=0)
-    pairs = spec().sizes[0]
-    assert KERNEL_VERSION == 1
-    np.testing.assert_allclose(found[[0, 1, pairs, -1]], GOLDEN, rtol=1e-5)
-
-
-GOLDEN = [28.640866121817393, 22.598915459504592, 14.373091932358129, 110.1610460841238]
+    assert KERNEL_VERSION == 2
+    assert summary(*case) == pytest.approx(GOLDEN[case], rel=1e-5)
 
 
 CORES = """
 import hashlib
 import numpy as np
+from nnqft.nets.registry import network
 from nnqft.sampling.block import BlockSpec, block_statistics
+from nnqft.spec.grid import architecture
 x = np.array([[-1.0], [-0.6], [-0.2], [0.2], [0.6], [1.0]])
-for order, networks in ((4, 131072), (6, 262144)):
-    spec = BlockSpec("erf", 1, 3, 6, 1, "conditional", "marginal", "float32", networks, order)
-    s = block_statistics(spec, np.array([1, 2], np.uint32), x, 1.0, 1.0, np.zeros(21), np.ones(21))
-    print(hashlib.sha256(s.power.tobytes() + s.tail.tobytes() + s.tail_sums.tobytes()).hexdigest())
+for kind, depth, networks in (("neurons", 1, 262144), ("total", 2, 65536), ("marginal", 2, 131072)):
+    net = network(architecture(x, "erf", depth, 1.0, 1.0), 4, "conditional", "float32")
+    s = block_statistics(BlockSpec(net, kind, 6, networks, 6), np.array([1, 2], np.uint32), x, 1.0, 1.0,
+                         np.zeros(21), np.ones(21))
+    print(hashlib.sha256(s.power.tobytes() + s.tail.tobytes()).hexdigest())
 """
 
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nnqft.core.errors import InputError
-from nnqft.nets.registry import check
+from nnqft.sampling.check import check
 from nnqft.spec.load import parse_scan, read_scan
 
 GOOD = {
@@ -41,10 +41,14 @@ MISTAKES = [
     (("architectures", "relu", "sigma_b"), [1.0, "x"], "architectures.relu.sigma_b", "number"),
     (("architectures", "relu", "points"), "r", "architectures.relu.points", "defined are: ray"),
     (("architectures", "relu", "activation"), "rellu", "architectures.relu.activation", "use one of linear, relu"),
-    (("architectures", "relu", "network"), "mpl", "architectures.relu.network", "use one of mlp"),
+    (("architectures", "relu", "network"), "mpl", "architectures.relu.network", "use one of "),
     (("ensemble", "networks"), "1e6x", "ensemble.networks", "integer"),
     (("ensemble", "networks"), 1.5, "ensemble.networks", "integer"),
-    (("ensemble", "sampler"), "foo", "ensemble.sampler", "'conditional' or 'weights'"),
+    (("ensemble", "sampler"), "foo", "ensemble.sampler", "'conditional', 'weights' or 'tilted'"),
+    (("ensemble", "target"), {"G8c": 0.1}, "ensemble.target.G8c", "add 8 to cumulants.orders"),
+    (("ensemble", "target"), {"G4c": 0}, "ensemble.target.G4c", "greater than 0"),
+    (("architectures", "relu", "options"), {"filtre": 3}, "architectures.relu.options.filtre", "options of mlp"),
+    (("architectures", "relu", "activation"), None, "architectures.relu.activation", "use one of linear, relu"),
     (("ensemble", "replicates"), 128, "ensemble.replicates", "give replicates: 64"),
     (("cumulants",), {"orders": [2, 6]}, "cumulants", "an order needs those below it"),
     (("couplings",), {"models": [["lambda_1"]]}, "couplings.models.0.0", "lambda_0"),

@@ -8,7 +8,6 @@ from nnqft.core.gaussian import pair_averages
 from nnqft.core.packing import multisets, pack, unpack
 from nnqft.nets.activations import ACTIVATIONS, Activation
 from nnqft.nets.kernels import (
-    CLOSED_KERNELS,
     evaluate,
     first_factor,
     first_kernel,
@@ -16,6 +15,7 @@ from nnqft.nets.kernels import (
     kernel_map,
     map_derivatives,
 )
+from nnqft.nets.maps import CLOSED
 
 RAY = np.array([-1, -0.6, -0.2, 0.2, 0.6, 1])[:, None]
 COMMON = np.array([[1, 0.5], [-0.3, 0.8], [0.6, -1]])
@@ -45,7 +45,7 @@ def test_closed_kernels_agree_with_quadrature(name):
     triples = np.array([[0.9, 0.4, 1.3], [0.7, 0.7, 0.7], [0.5, -0.6, 0.8], [0.0, 0.0, 1.0], [2.0, 1.9, 2.5]])
     unit = ACTIVATIONS[name]
     average = pair_averages([lambda z: evaluate(unit, z)], triples, [(0, 0)])[0, 0]
-    np.testing.assert_allclose(CLOSED_KERNELS[name](*triples.T), average, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(np.asarray(CLOSED[name](*triples.T)), average, rtol=0, atol=1e-12)
 
 
 def test_erf_net_at_one_and_two_hidden_layers():

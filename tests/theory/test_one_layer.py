@@ -5,9 +5,9 @@ import pytest
 from scipy.special import erf
 
 from nnqft.core.gaussian import trapezoid_rule
-from nnqft.core.packing import multisets, pairings, rank, wick
+from nnqft.core.packing import multisets, pairings, rank, splits, wick
 from nnqft.nets.activations import ACTIVATIONS
-from nnqft.nets.onelayer import one_layer, pair_quad_splits, sixth_cumulant
+from nnqft.nets.onelayer import one_layer, sixth_cumulant
 
 SPREAD = np.array([-1, -0.6, -0.2, 0.2, 0.6, 1])[:, None]
 RAY = np.array([0.2, 0.4, 0.6, 0.8, 1.0, 1.2])[:, None]
@@ -112,7 +112,7 @@ def test_relu_with_bias_against_monte_carlo(d_in):
         moments = {k: s[:, multisets(3, k)].prod(axis=2).mean(axis=0) for k in (2, 4, 6)}
         batches.append(np.concatenate([moments[2] + 0.36, moments[4] * 3, moments[6] * 15]))
     mean, error = np.mean(batches, axis=0), np.std(batches, axis=0, ddof=1) / 10
-    pairs, quads = pair_quad_splits(3)
+    pairs, quads = splits(3, 2, 4)
     second = layer.G2 - 0.36
     fourth = layer.N_G4c + wick(second, 3, 4)
     sixth = layer.N2_G6c + np.sum(second[pairs] * fourth[quads], axis=1) - 2 * wick(second, 3, 6)
@@ -131,7 +131,7 @@ def test_gaussian_units_have_no_sixth_cumulant_beyond_wick():
 def test_third_cumulant_needs_every_term():
     """Negative control: leaving out the (pair | quad) multiplicity of three changes the reference by far."""
     moments = {2: np.array([1.0]), 4: np.array([3.0]), 6: np.array([15.0])}
-    pairs, quads = pair_quad_splits(1)
+    pairs, quads = splits(1, 2, 4)
     assert sixth_cumulant(moments, 1)[0] == 120
     assert (15 * moments[6] - np.sum(moments[2][pairs] * moments[4][quads], axis=1) + 2 * 15)[0] != 120
 

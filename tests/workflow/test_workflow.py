@@ -11,8 +11,9 @@ import pytest
 import xarray as xr
 import yaml
 
-from nnqft.nets.registry import check
-from nnqft.spec.grid import blocks, leaves
+from nnqft.sampling.budget import budget
+from nnqft.sampling.cells import leaves
+from nnqft.sampling.check import check
 from nnqft.spec.load import parse_scan
 from nnqft.stages.assemble import assemble
 from nnqft.stages.couplings import fit_all_couplings
@@ -34,7 +35,7 @@ SCAN = {
         "erf": {"activation": "erf", "depth": [1, 2], "sigma_b": 0.4, "points": "ray"},
     },
     "widths": [3, 9],
-    "ensemble": {"networks": 8192, "block": 4096},
+    "ensemble": {"networks": 8192, "block": 4096, "estimator": "marginal"},
     "couplings": {"cutoffs": [7, 50], "models": [["lambda_0"], ["lambda_0", "lambda_2"]]},
 }
 
@@ -150,7 +151,7 @@ def test_compare_tells_same_from_consistent_from_different(finished, tmp_path, c
     scan = check(parse_scan(SCAN | changes), "test")
     layout = Layout(tmp_path / "other")
     for leaf in leaves(scan):
-        generate(leaf, blocks(scan), layout.leaf(leaf.name), "inline")
+        generate(leaf, budget(scan), layout.leaf(leaf.name), "inline")
     for stage in (assemble, estimate_cumulants, predict_theory, fit_all_couplings, measure_flow):
         stage(scan, layout)
     result = call([*NNQFT, "compare", str(finished / "results" / "tiny"), str(layout.root)], tmp_path)

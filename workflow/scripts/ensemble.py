@@ -2,10 +2,12 @@
 
 import nnqft.stages.ensemble as stage
 from nnqft.cluster.contexts import cluster_name
-from nnqft.spec.grid import blocks, leaves
+from nnqft.sampling.budget import budget
+from nnqft.sampling.cells import leaves
 from nnqft.stages.job import job
 
 if __name__ == "__main__":
     with job(snakemake) as (scan, layout):  # noqa: F821 - Snakemake defines it
         leaf = {leaf.name: leaf for leaf in leaves(scan)}[snakemake.wildcards.leaf]  # noqa: F821
-        stage.generate(leaf, blocks(scan), layout.leaf(leaf.name), cluster_name())
+        folder, replicates = layout.leaf(leaf.name), scan.ensemble.replicates
+        stage.generate(leaf, budget(scan), folder, cluster_name(), replicates)

@@ -1,0 +1,75 @@
+"""The two ways to draw a layer: Gaussian preactivations given the features below, or every single weight.
+
+A neuron is z = b + W . phi with Gaussian W ~ N(0, v_w) and b ~ N(0, v_b). Given the features it is a Gaussian vector
+over the points, z = A^T g with A = [sqrt(v_w) phi; sqrt(v_b) 1^T], and neurons are independent.
+"""
+
+from functools import reduce
+from operator import add
+
+import jax
+import jax.numpy as jnp
+
+from nnqft.core.normals import normal_pairs
+from nnqft.nets.factor import gram, layer_factor, stored, upper_factor
+
+
+def stacked(features: jax.Array, weight: jax.Array, bias: jax.Array) -> jax.Array:
+    """A = [sqrt(weight) phi; sqrt(bias) 1^T]: (..., k + 1, n) float64 from features (..., k, n) and two variances."""
+    row = jnp.broadcast_to(jnp.sqrt(bias), (*features.shape[:-2], 1, features.shape[-1]))
+    return jnp.concatenate([features.astype(jnp.float64) * jnp.sqrt(weight), row.astype(jnp.float64)], axis=-2)
+
+
+def neurons(key: jax.Array, network: jax.Array, count: int, matrix: jax.Array, sampler: str, dtype: str) -> jax.Array:
+    """`count` independent z ~ N(0, A^T A) a network: (networks, count, n) in `dtype`.
+
+    matrix: A (networks, k, n), or (k, n) when it is the same for all networks; float64. `conditional` draws n numbers
+    a neuron, z = R^T g with R^T R = A^T A (:mod:`nnqft.nets.factor`): right to the last finite difference of nearby
+    points, where a factor of A^T A needs a jitter that changes them. With k <= n, and always with `weights`, it draws
+    the k numbers g of z = A^T g.
+    """
+    k, n = matrix.shape[-2:]
+    if sampler == "conditional" and k > n:
+        matrix = upper_factor(matrix) if matrix.ndim == 3 else jnp.linalg.qr(matrix, mode="r")
+    if matrix.ndim == 3:
+        factor = matrix.transpose(1, 2, 0)
+    else:
+        factor = matrix
+    return _combined(normal_pairs(key, network, count, len(factor)), factor, dtype)
+
+
+def layer(
+    key: jax.Array,
+    network: jax.Array,
+    count: int,
+    features: jax.Array,
+    weight: jax.Array,
+    bias: jax.Array,
+    sampler: str,
+    dtype: str,
+) -> jax.Array:
+    """neurons(..., stacked(features, weight, bias), ...) without ever storing the matrix: faster."""
+    k, n = features.shape[-2:]
+    if features.ndim == 2 or sampler != "conditional" or k + 1 <= n:
+        return neurons(key, network, count, stacked(features, weight, bias), sampler, dtype)
+    factor = layer_factor(features.transpose(2, 1, 0), weight, bias, dtype)
+    return _combined(normal_pairs(key, network, count, n), factor, dtype)
+
+
+def covariance(features: jax.Array, weight: jax.Array, bias: jax.Array) -> jax.Array:
+    """Bias + weight phi^T phi, the covariance of one neuron: (..., n, n) float64 from features (..., k, n)."""
+    if features.ndim == 2:
+        features = features.astype(jnp.float64)
+        return bias + weight * jnp.matmul(features.T, features, precision="highest")
+    return bias + weight * gram(features.transpose(2, 1, 0)).transpose(2, 0, 1)
+
+
+def _combined(pairs: jax.Array, factor: jax.Array, dtype: str) -> jax.Array:
+    """sum_k g_k factor_k: (networks, count, n) from complex pairs (k / 2, count, networks) and (k, n, networks)."""
+    factor, shape = factor.astype(dtype), pairs.shape[1:]
+    if factor.ndim == 2:
+        pairs, factor = pairs.reshape(len(pairs), -1), factor[..., None]
+    else:
+        factor = factor[:, :, None]
+    columns = [part.astype(dtype) for pair in pairs for part in (pair.real, pair.imag)][: len(factor)]
+    return reduce(add, [g * row for g, row in zip(columns, factor, strict=True)]).reshape(-1, *shape).T

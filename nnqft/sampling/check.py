@@ -1,0 +1,53 @@
+"""Whether everything that a scan asks for can be measured."""
+
+from pathlib import Path
+
+from nnqft.core.errors import InputError
+from nnqft.sampling.block import SUBBATCHES
+from nnqft.sampling.budget import budget
+from nnqft.sampling.cells import cell
+from nnqft.sampling.kinds import refuse
+from nnqft.spec.grid import architectures
+from nnqft.spec.load import read_scan
+from nnqft.spec.model import Scan
+
+_ENSEMBLE = ("sampler", "estimator", "block")
+
+
+def check(scan: Scan, source: str) -> Scan:
+    """The scan itself, when all of it can be measured.
+
+    Raises:
+        InputError: for an unknown network, activation or option, an ensemble whose correlators are infinite, an
+            estimator or sampler that a network does not allow, statistics too large for memory, or fewer networks than
+            the jackknife needs.
+    """
+    if scan.ensemble.sampler == "weights" and max(scan.widths) > 2**14:
+        raise InputError(
+            f"{source}: ensemble.sampler",
+            f"draws every weight of layers as wide as {max(scan.widths)}",
+            "use sampler: conditional, exact in law, or smaller widths",
+        )
+    for a in architectures(scan):
+        family = a.family
+        try:
+            for width in scan.widths:
+                refuse(cell(scan, a, width).spec)
+        except InputError as error:
+            own = scan.architectures[family].model_dump(exclude_none=True)
+            shared = error.where in _ENSEMBLE and error.where not in own
+            where = "ensemble" if shared else f"architectures.{family}"
+            raise InputError(f"{source}: {where}.{error.where}", error.what, error.remedy) from None
+    groups = budget(scan).pilot * min(scan.ensemble.block, SUBBATCHES)
+    if groups < scan.ensemble.replicates:
+        raise InputError(
+            f"{source}: ensemble.replicates",
+            f"{scan.ensemble.replicates} jackknife groups, but the networks asked for make only {groups}",
+            f"raise ensemble.networks or give replicates: {groups}",
+        )
+    return scan
+
+
+def load_config(path: str | Path) -> Scan:
+    """Read and check a scan file; raises InputError naming file, key and remedy."""
+    return check(read_scan(path), str(path))

@@ -1,0 +1,101 @@
+"""From the blocks of one cell to the power sums of its jackknife groups, and to its estimates."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nnqft.core.hashing import block_key
+from nnqft.core.packing import multisets
+from nnqft.estimation import tails
+from nnqft.estimation.cumulants import CumulantEstimate, estimate
+from nnqft.estimation.jackknife import merge
+from nnqft.estimation.kstatistics import Amplitude, PowerSums
+from nnqft.estimation.reference import centre_and_scale
+from nnqft.nets.registry import network
+from nnqft.sampling.block import BlockStatistics, block_statistics, canonical
+from nnqft.sampling.budget import relative_error
+from nnqft.sampling.cells import Cell
+from nnqft.sampling.kinds import amplitude, kind, refuse
+from nnqft.spec.grid import Architecture
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class CellSums:
+    """groups: sums by jackknife group; largest (kept,) and tail_sums (4,): see estimate; networks: how many."""
+
+    groups: PowerSums
+    centre: Array
+    amplitude: Amplitude
+    largest: Array
+    tail_sums: Array
+    networks: int
+
+    def estimate(self, points: int) -> CumulantEstimate:
+        """Correlators with errors and verdicts."""
+        return estimate(self.groups, self.centre, points, self.amplitude, self.largest, self.tail_sums)
+
+
+def merged(cell: Cell, centre: Array, data: Mapping[str, NDArray], replicates: int) -> CellSums:
+    """Group sums from arrays moments, tail and count (blocks, ...), as blocks leave them."""
+    power = data["moments"].reshape(-1, data["moments"].shape[-1])
+    power = merge(power, replicates)
+    start, sums = 0, {}
+    for name, length in cell.spec.layout.items():
+        sums[name] = power[:, start : start + length]
+        start += length
+    count = merge(data["count"].reshape(-1), replicates)
+    return CellSums(
+        PowerSums(count, **sums), centre, amplitude(cell.spec), tails.largest(data["tail"][:, :-4], int(count.sum())),
+        data["tail"][:, -4:].sum(axis=0), len(data["count"]) * cell.block,
+    )  # fmt: skip
+
+
+def draw_block(cell: Cell, block: int, centre: Array, scale: Array) -> BlockStatistics:
+    """The statistics of one block of a cell; centre, scale: nnqft.estimation.reference.centre_and_scale."""
+    a, key = cell.architecture, block_key(cell.draws(), block)
+    subtracted = np.zeros_like(centre) if cell.kind == "neurons" else centre
+    units = cell.spec.net.units
+    return block_statistics(canonical(cell.spec), key, a.x, a.sigma_w, a.sigma_b, subtracted, scale, units)
+
+
+def measure(
+    architecture: Architecture,
+    width: int,
+    networks: int = 16_384,
+    seed: int = 0,
+    *,
+    max_order: int = 6,
+    sampler: str = "conditional",
+    estimator: str = "auto",
+    precision: str = "float32",
+    replicates: int = 64,
+) -> CumulantEstimate:
+    """Correlators of one ensemble, for notebooks: what the pipeline would find, in one block.
+
+    Raises:
+        InputError: for an ensemble that cannot be measured, or an estimator that the network does not allow.
+    """
+    a = architecture
+    net = network(a, width, sampler, precision)
+    cell = Cell(a, width, seed, sampler, kind(net, estimator, max_order), precision, networks, max_order)
+    refuse(cell.spec)
+    centre, scale = centre_and_scale(net, cell.kind, a.sigma_w, a.sigma_b, a.x)
+    s = draw_block(cell, 0, centre, scale)
+    data = {"moments": s.power[None], "tail": s.tail[None], "count": s.count[None]}
+    return merged(cell, centre, data, replicates).estimate(cell.spec.points)
+
+
+def target_errors(cell: Cell, sums: CellSums, scale: Array, names: list[str]) -> tuple[dict[str, float], bool]:
+    """Relative errors of the named correlators, and whether all of them are trusted."""
+    points = cell.spec.points
+    found = sums.estimate(points)
+    own = np.flatnonzero(np.diff(multisets(points, 2), axis=1)[:, 0] == 0)
+    root = np.sqrt(scale[own])
+    orders = {name: 2 if name == "G2" else int(name[1]) for name in names}
+    norms = {name: root[multisets(points, order)].prod(axis=1) for name, order in orders.items()}
+    errors = {name: relative_error(found.values[name], found.stderr[name], norms[name]) for name in names}
+    return errors, all(found.trusted[order] for order in orders.values())

@@ -1,0 +1,105 @@
+"""Which estimator a cell gets, what it costs in memory, and whether it can be measured at all.
+
+With f = b + sum_i w_i s_i and the readout integrated exactly,
+
+- `neurons`: features independent across the whole network (one hidden layer): every one of the networks x width
+  features is a sample, and G_2k,c = N^{1-k} times the cumulant of one w s;
+- `total`: features independent given the layers below the last: law of total cumulance with the exact conditional
+  kernel and the scatter of neurons within a network;
+- `marginal`: any network; Khat of the features is the sample;
+- `product`: f itself is the sample.
+
+`auto` takes the first that the network allows; each is cheaper at equal error than the next (docs: estimators).
+"""
+
+import math
+
+from nnqft.core.errors import InputError
+from nnqft.core.packing import multisets
+from nnqft.estimation.kstatistics import PRODUCT, Amplitude
+from nnqft.nets.base import Network
+from nnqft.nets.maps import CLOSED
+from nnqft.sampling.block import GAUSSIAN, SUBBATCHES, TILE, BlockSpec, Kind, any_width
+
+MEMORY_LIMIT = 2 * 2**30
+"""Bytes that one worker may need for one block."""
+
+
+def kind(net: Network, estimator: str, max_order: int) -> Kind:
+    """The estimator that a network gets.
+
+    Raises:
+        InputError: when the network does not allow the one asked for.
+    """
+    finite = all(math.isfinite(m) for m in net.readout_moments[: max_order // 2 - 1])
+    if not finite:
+        remedy = "lower cumulants.orders, or use another readout law"
+        raise InputError("options", f"the readout's weights have infinite moments at order {max_order}", remedy)
+    pooled = net.independence == "iid"
+    total = (
+        net.independence == "given" and net.activation.name in CLOSED and max_order <= 6 and net.units > max_order // 2
+    )
+    marginal = max_order < 8 or net.readout_moments == GAUSSIAN
+    allowed: list[Kind] = [*["neurons"] * pooled, *["total"] * total, *["marginal"] * marginal, "product"]
+    if net.sampler == "tilted" and not (pooled and any_width(net)):
+        raise InputError("sampler", "tilted needs a network of one hidden layer of Gaussian weights", "use conditional")
+    if net.sampler == "tilted" and (estimator not in ("auto", "total") or max_order > 6):
+        raise InputError("sampler", "tilted has no other estimator and no order 8", "use estimator: auto, orders to 6")
+    if estimator == "auto":
+        return allowed[0]
+    if estimator == "total":
+        if pooled or total:
+            return allowed[0]
+        why = f"{net.name} networks like this have no closed conditional kernel, width > {max_order // 2} or order <= 6"
+        raise InputError("estimator", why, "use auto or marginal")
+    if estimator == "marginal" and not marginal:
+        raise InputError("estimator", "marginal has no order 8 for this readout law", "use product, or lower orders")
+    return "marginal" if estimator == "marginal" else "product"
+
+
+def amplitude(spec: BlockSpec) -> Amplitude:
+    """Moments in front of W_4, W_6, W_8 in the estimator, and how many samples make a network."""
+    if spec.kind == "product":
+        return PRODUCT
+    if spec.kind == "neurons":
+        four, six, eight = spec.net.readout_moments
+        return Amplitude(four / 3, six / 15, eight / 105, spec.net.units)
+    return Amplitude()
+
+
+def memory(spec: BlockSpec) -> int:
+    """Estimated bytes at work in one block: the statistics (held three times), the tile, the matrices of its sums."""
+    n, order = spec.points, spec.max_order
+    P, Q = len(multisets(n, 2)), math.comb(n + 3, 4)
+    statistics = 3 * 8 * spec.subbatches * (sum(spec.layout.values()) + 16)
+    lanes = TILE if spec.kind == "neurons" else max(TILE, spec.net.units)
+    networks = 1 if spec.kind == "neurons" else max(1, min(spec.subbatch, TILE // spec.net.units))
+    width = 8 if spec.net.dtype == "float64" else 4
+    monomials = P + (math.comb(n + 2, 3) if order >= 6 else 0) + (Q if order >= 8 else 0)
+    tile = lanes * width * (4 * n + (monomials if spec.kind in ("neurons", "total") else 0))
+    tile += networks * 8 * (4 * n * n + (3 * Q if order >= 6 or spec.kind == "total" else 0) + 3 * P)
+    tile += networks * width * P * P if spec.kind == "total" else 0
+    if spec.net.sampler == "weights":
+        tile += networks * width * 4 * spec.net.units * (spec.net.units + 1)
+    largest = {2: P, 4: P * P, 6: P * Q + math.comb(n + 5, 6) * 16, 8: Q * Q + math.comb(n + 7, 8) * 36}[order]
+    return int(statistics + tile + 8 * 3 * largest)
+
+
+def statistics_bytes(spec: BlockSpec) -> int:
+    """Bytes that a block leaves on disk, uncompressed."""
+    return 8 * (spec.subbatches * (sum(spec.layout.values()) + 1) + spec.slots + 4)
+
+
+def refuse(spec: BlockSpec) -> None:
+    """Stop what does not fit.
+
+    Raises:
+        InputError: for statistics too large for memory, or blocks too large for the counters.
+    """
+    needed = memory(spec)
+    if needed > MEMORY_LIMIT:
+        what = f"{spec.points} points at order {spec.max_order} need {needed / 2**30:.1f} GiB a worker"
+        raise InputError("points", what, "use fewer points, lower cumulants.orders or a smaller ensemble.block")
+    if spec.subbatch * spec.net.units * ((spec.points + 1) // 2) >= 2**31:
+        what = f"{spec.networks} networks of {spec.net.units} features a block overflow the counters"
+        raise InputError("block", what, f"use {SUBBATCHES * 2**20 // spec.net.units} or less")

@@ -1,0 +1,168 @@
+"""Power sums of one tile of networks: what :class:`nnqft.estimation.kstatistics.PowerSums` is made of.
+
+Every function returns named sums over the tile, float64. Products go through matrix multiplications (a tensor of order
+6 or 8 over networks is a sum of products of two of order 3 or 4), and are contracted over pairings afterwards.
+"""
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from nnqft.core.packing import multisets, pairing_legs, rank, splits
+
+Sums = dict[str, jax.Array]
+
+
+@dataclass(frozen=True)
+class Conditional:
+    """Of each network, given a part of it: k2 - centre (m, P), k4 (m, Q), k6 summed over the tile (S,) or None; c4
+    (PP,), for features that are estimated: the part of k4 before pairings are summed, summed over the tile.
+    """
+
+    k2: jax.Array
+    k4: jax.Array
+    k6: jax.Array | None
+    c4: jax.Array | None
+
+
+def matrices(d: jax.Array, points: int, order: int) -> Sums:
+    """Sums over networks of d (m, P), of products of two, and of W_6(d), W_8(d)."""
+    sums = {"first": d.sum(axis=0)}
+    if order >= 4:
+        sums["second"] = _upper(_gram(d, d))
+    if order >= 6:
+        quads = wick4(d, points)
+        sums["third"] = _over_splits(_gram(d, quads), points, 2, 4) / 3
+    if order >= 8:
+        sums["fourth"] = _over_splits(_gram(quads, quads), points, 4, 4) / 3
+    return sums
+
+
+def neurons(s: jax.Array, points: int, order: int, weight: jax.Array | None = None) -> Sums:
+    """Sums over neurons s (lanes, n_x) of X = s s^T; W_6 = 15 s^6, W_8 = 105 s^8. `weight` (lanes,): see PowerSums."""
+    w = jnp.ones(1, s.dtype) if weight is None else weight.astype(s.dtype)
+    pair = _monomials(s, 2)
+    sums = {"first": (pair * w).sum(axis=1, dtype=jnp.float64)}
+    if order >= 4:
+        sums["second"] = _upper(_dot(pair * w**2, pair))
+    if order >= 6:
+        triple = _monomials(s, 3)
+        sums["third"] = 15 * _merged(_dot(triple * w**3, triple), points, 3)
+    if order >= 8:
+        quad = _monomials(s, 4)
+        sums["fourth"] = 105 * _merged(_dot(quad, quad), points, 4)
+    if weight is not None and order >= 4:
+        sums["moment4"] = _upper(_dot(pair * w, pair))
+    if weight is not None and order >= 6:
+        sums["moment6"] = 15 * _merged(_dot(triple * w, triple), points, 3)
+        sums["mixed6"] = 15 * _merged(_dot(triple * w**2, triple), points, 3)
+    return sums
+
+
+def totals(c: Conditional, points: int, order: int) -> Sums:
+    """Sums for the law of total cumulance."""
+    sums = matrices(c.k2, points, order)
+    if order >= 4:
+        sums["within4"] = c.k4.sum(axis=0)
+    if order >= 4 and c.c4 is not None:
+        sums["within22"] = c.c4
+    if order >= 6 and c.k6 is not None:
+        sums |= {"within6": c.k6, "cross6": _over_splits(_gram(c.k2, c.k4), points, 2, 4)}
+    return sums
+
+
+def within(
+    s: jax.Array, mask: jax.Array, weight: jax.Array, moments: tuple[float, float, float], order: int
+) -> tuple[jax.Array, jax.Array, jax.Array | None]:
+    """Conditional cumulants k4 (m, Q), their uncontracted Gaussian part (PP,) and k6 (S,), the last two summed.
+
+    s (m, N, n_x): neurons that are iid given a part of the network; mask (m,) of networks that count; weight: C_W;
+    moments: standardised E a^2k of the readout's weights, orders 4, 6, 8. f = sum_i a_i s_i with Var a = C_W / N has
+    k4 = (1/N) k4[a s], k6 = (1/N^2) k6[a s] of one neuron, estimated within the network (polykays).
+    """
+    m, N, n = s.shape
+    pair = _monomials(s, 2)  # (P, m, N)
+    u = weight * pair.sum(axis=2, dtype=jnp.float64).T * mask[:, None]
+    fourth = jnp.einsum("pmi,qmi->mpq", pair, pair, precision="highest")
+    one, other = splits(n, 2, 2)
+    v = weight**2 * fourth[:, one[:, 0], other[:, 0]].astype(jnp.float64) * mask[:, None]
+    moment = 3 * v
+    cumulant = moments[0] / 3 * moment / N - (wick4(u, n) - moment) / (N * (N - 1))
+    c4 = (v.sum(axis=0)[_quad_of_pairs(n)] - _upper(_gram(u, u)) / N) / (N - 1)
+    if order < 6:
+        return cumulant / N, c4 / N, None
+    triple = _monomials(s * mask[:, None, None].astype(s.dtype), 3).reshape(-1, m * N)
+    W6 = weight**3 * 15 * _merged(_dot(triple, triple), n, 3)
+    two_four = (_over_splits(_gram(u, moment), n, 2, 4) - 3 * W6) / (N * (N - 1))
+    cube = _over_splits(_gram(u, wick4(u, n)), n, 2, 4) / 3
+    cubes = (cube - _over_splits(_gram(u, moment), n, 2, 4) + 2 * W6) / (N * (N - 1) * max(N - 2, 1))
+    k6 = moments[1] / 15 * W6 / N - moments[0] / 3 * two_four + 2 * cubes
+    return cumulant / N, c4 / N, k6 / N**2
+
+
+def readout(
+    s: jax.Array, mask: jax.Array, weight: jax.Array, moments: tuple[float, float, float], order: int
+) -> tuple[jax.Array, jax.Array | None]:
+    """Cumulants of f given features s (m, N, n_x), for readout weights not Gaussian: k4 (m, Q), summed k6 (S,).
+
+    k4 = (m_4 - 3) (C_W / N)^2 sum_i s_i^4 and k6 = (m_6 - 15 m_4 + 30) (C_W / N)^3 sum_i s_i^6, exactly.
+    """
+    m, N, n = s.shape
+    s = s * mask[:, None, None].astype(s.dtype)
+    pair = _monomials(s, 2)
+    one, other = splits(n, 2, 2)
+    fourth = jnp.einsum("pmi,qmi->mpq", pair, pair, precision="highest")[:, one[:, 0], other[:, 0]]
+    k4 = (moments[0] - 3) * (weight / N) ** 2 * fourth.astype(jnp.float64)
+    if order < 6:
+        return k4, None
+    triple = _monomials(s, 3).reshape(-1, m * N)
+    return k4, (moments[1] - 15 * moments[0] + 30) * (weight / N) ** 3 * _merged(_dot(triple, triple), n, 3)
+
+
+def wick4(d: jax.Array, points: int) -> jax.Array:
+    """W_4: the sum over the 3 pairings of d d, (m, Q) from (m, P)."""
+    legs, columns = pairing_legs(points, 4), d.T
+    return sum(columns[legs[:, p, 0]] * columns[legs[:, p, 1]] for p in range(3)).T
+
+
+def _monomials(s: jax.Array, order: int) -> jax.Array:
+    """Products of `order` points, (components, ...) from (..., n_x)."""
+    legs, columns = multisets(s.shape[-1], order), jnp.moveaxis(s, -1, 0)
+    product = columns[legs[:, 0]]
+    for k in range(1, order):
+        product = product * columns[legs[:, k]]
+    return product
+
+
+def _gram(a: jax.Array, b: jax.Array) -> jax.Array:
+    return jnp.einsum("mi,mj->ij", a, b, precision="highest")
+
+
+def _dot(a: jax.Array, b: jax.Array) -> jax.Array:
+    return jnp.einsum("im,jm->ij", a, b, precision="highest").astype(jnp.float64)
+
+
+def _upper(matrix: jax.Array) -> jax.Array:
+    left, right = np.triu_indices(matrix.shape[0])
+    return matrix[left, right]
+
+
+def _over_splits(matrix: jax.Array, points: int, left: int, right: int) -> jax.Array:
+    """Sum over the splits of every component's legs of matrix[left part, right part]."""
+    first, second = splits(points, left, right)
+    return matrix[first, second].sum(axis=1)
+
+
+def _merged(matrix: jax.Array, points: int, half: int) -> jax.Array:
+    """The symmetric tensor of order 2 half of which matrix (T, T) holds products of two halves."""
+    first, second = splits(points, half, half)
+    return matrix[first[:, 0], second[:, 0]]
+
+
+def _quad_of_pairs(points: int) -> np.ndarray:
+    """The four-leg component that every packed product of two pairs belongs to."""
+    pairs = multisets(points, 2)
+    left, right = np.triu_indices(len(pairs))
+    return rank(np.concatenate([pairs[left], pairs[right]], axis=1), points)
