@@ -67,11 +67,15 @@ class PowerSums:
 
 @dataclass(frozen=True)
 class Amplitude:
-    """E a^{2k} / (2k-1)!! for 2k = 4, 6, 8, and the number N of terms that make one network (1: none are pooled)."""
+    """E a^{2k} / (2k-1)!! for 2k = 4, 6, 8, and the number N of terms that make one network (1: none are pooled).
+
+    common: E c^4 of the part c of the amplitude that two outputs of a network share.
+    """
 
     four: float = 1.0
     six: float = 1.0
     eight: float = 1.0
+    common: float = 1.0
     pooled: int = 1
 
 
@@ -92,7 +96,7 @@ def connected(sums: PowerSums, centre: Array, points: int, amplitude: Amplitude 
         S4, W4 = _contract(sums.second, pairs), _contract(_first(sums.moment4, sums.second), pairs)
         four = amplitude.four * W4 / M - (wick(S2, points, 4) - S4) / (M * (M - 1))
         found["G4c"] = four / amplitude.pooled
-        found["G4c_outputs"] = _covariance(sums, M) / amplitude.pooled
+        found["G4c_outputs"] = _covariance(sums, M, amplitude.common) / amplitude.pooled
         if sums.third is not None:
             found["G6c"] = _six(sums, sums.third, S4, W4, M, points, amplitude) / amplitude.pooled**2
         if sums.third is not None and sums.fourth is not None:
@@ -165,13 +169,13 @@ def _with_within(found: dict[str, Array], sums: PowerSums, M: Array) -> dict[str
     return found
 
 
-def _covariance(sums: PowerSums, M: Array) -> Array:
+def _covariance(sums: PowerSums, M: Array, common: float) -> Array:
     """Cov(X_i, X_j), packed over two pairs; weighted samples estimate it from w d d and w d."""
     assert sums.second is not None
     P = sums.first.shape[-1]
     left, right = np.triu_indices(P)
     products = sums.first[..., left] * sums.first[..., right]
-    return _first(sums.moment4, sums.second) / M - (products - sums.second) / (M * (M - 1))
+    return common * _first(sums.moment4, sums.second) / M - (products - sums.second) / (M * (M - 1))
 
 
 def _product(a: Array, b: Array, points: int, left: int, right: int, *, ordered: bool = False) -> Array:

@@ -121,10 +121,15 @@ class Network(ABC):
     ) -> tuple[jax.Array, jax.Array | None]:
         """Single features (lanes, n_x) of an `iid` network, and their importance weights (lanes,) or None.
 
-        network, index: (lanes,) uint32, which feature of which network; count: features of a network, traced, so that
-        all widths share one compiled kernel. The same numbers as `features` gives.
+        network, index: uint32 of one broadcast shape (lanes,), with network * count + index different in each lane and
+        index < count; count is traced, so that all widths share one compiled kernel. A factor of the features that does
+        not depend on the point may be left out: see `common_moments`.
         """
         raise NotImplementedError(f"{self.name} networks do not draw single features")
+
+    def common_moments(self, points: int, dimension: int) -> tuple[float, float, float]:
+        """E c^4, E c^6, E c^8 of a factor c common to all points, E c^2 = 1, that `unit` leaves out of a feature."""
+        return 1.0, 1.0, 1.0
 
     @property
     def readout_law(self) -> WeightLaw:

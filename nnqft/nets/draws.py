@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from nnqft.core.normals import normal_pairs
-from nnqft.nets.factor import gram, layer_factor, stored, upper_factor
+from nnqft.nets.factor import UNROLLED, gram, layer_factor, upper_factor
 
 
 def stacked(features: jax.Array, weight: jax.Array, bias: jax.Array) -> jax.Array:
@@ -30,7 +30,7 @@ def neurons(key: jax.Array, network: jax.Array, count: int, matrix: jax.Array, s
     """
     k, n = matrix.shape[-2:]
     if sampler == "conditional" and k > n:
-        matrix = upper_factor(matrix) if matrix.ndim == 3 else jnp.linalg.qr(matrix, mode="r")
+        matrix = upper_factor(matrix, dtype) if matrix.ndim == 3 else jnp.linalg.qr(matrix, mode="r")
     if matrix.ndim == 3:
         factor = matrix.transpose(1, 2, 0)
     else:
@@ -65,11 +65,18 @@ def covariance(features: jax.Array, weight: jax.Array, bias: jax.Array) -> jax.A
 
 
 def _combined(pairs: jax.Array, factor: jax.Array, dtype: str) -> jax.Array:
-    """sum_k g_k factor_k: (networks, count, n) from complex pairs (k / 2, count, networks) and (k, n, networks)."""
-    factor, shape = factor.astype(dtype), pairs.shape[1:]
+    """sum_k g_k factor_k: (networks, count, n) from complex pairs (k / 2, count, networks).
+
+    factor: (k, n, networks), or (k, n) for all networks.
+    """
+    factor, shape, number = factor.astype(dtype), pairs.shape[1:], len(factor)
+    if number > UNROLLED and factor.ndim == 3:
+        g = jnp.stack([pairs.real, pairs.imag], axis=1).reshape(-1, *shape)[:number].astype(dtype)
+        return jnp.einsum("kim,kam->mia", g, factor, precision="highest")
     if factor.ndim == 2:
         pairs, factor = pairs.reshape(len(pairs), -1), factor[..., None]
     else:
         factor = factor[:, :, None]
-    columns = [part.astype(dtype) for pair in pairs for part in (pair.real, pair.imag)][: len(factor)]
-    return reduce(add, [g * row for g, row in zip(columns, factor, strict=True)]).reshape(-1, *shape).T
+    columns = [part.astype(dtype) for pair in pairs for part in (pair.real, pair.imag)][:number]
+    z = reduce(add, [g * row for g, row in zip(columns, factor, strict=True)])
+    return z.reshape(-1, *shape).T

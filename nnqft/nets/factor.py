@@ -3,10 +3,9 @@
 Arrays lie as (n, rows, networks), networks last: every operation is then one on neighbouring numbers.
 
 A factor R with R^T R = A^T A comes from Cholesky's algorithm on the Gram matrix C = A^T A in float64. It loses digits
-where a pivot, the variance of one point given those before it, is small against the point's own variance: its relative
-error is then about 1e-16 C_aa / R_aa^2. Networks with a pivot below PIVOT of the variance are factored again, from A
-itself by modified Gram-Schmidt in float64, whose R is as good as that of Householder's QR (Bjorck, BIT 7 (1967) 1;
-Higham, "Accuracy and Stability of Numerical Algorithms", theorem 19.13): |R v| = |A v| up to 1e-15 |A| |v|, for
+where a pivot, the variance of one point given those before it, is small against the point's own variance: the variance
+of a difference v has then a relative error of about 1e-15 C_aa / R_aa^2 (measured). Networks with a pivot below PIVOT
+are factored again by Householder's QR of A itself in float64, which has |R v| = |A v| up to 1e-15 |A| |v|, for
 duplicates and zeros too. No entry depends on which other networks are factored with it.
 """
 
@@ -20,8 +19,12 @@ import jax.numpy as jnp
 
 T = TypeVar("T")
 
-PIVOT = 1e-7
-"""Smallest R_aa^2 / C_aa for which Cholesky's factor is kept."""
+PIVOT = {"float64": 1e-7, "float32": 1e-12}
+"""Smallest R_aa^2 / C_aa for which Cholesky's factor is kept, by the type that R is rounded to.
+
+float64: first differences of points have variances right to 1e-8. float32: rounding R makes an error a hundred times
+larger, 1e-7 sqrt(C_aa) / R_aa.
+"""
 WAYS = 8
 """Rows that are added up in one pass."""
 UNROLLED = 16
@@ -30,24 +33,23 @@ GROUP = 16
 """Networks that are factored again together."""
 
 
-def upper_factor(matrix: jax.Array) -> jax.Array:
-    """R (networks, n, n) float64, upper triangular, with R^T R = A^T A, from A (networks, k, n)."""
-    units = matrix.transpose(2, 1, 0)
-    return layer_factor(units, jnp.ones(()), jnp.zeros(())).transpose(2, 0, 1)
+def upper_factor(matrix: jax.Array, dtype: str = "float64") -> jax.Array:
+    """R (networks, n, n), upper triangular, with R^T R = A^T A, from A (networks, k, n)."""
+    return layer_factor(matrix.T, jnp.ones(()), jnp.zeros(()), dtype).transpose(2, 0, 1)
 
 
 def layer_factor(units: jax.Array, weight: jax.Array, bias: jax.Array, dtype: str = "float64") -> jax.Array:
     """R (n, n, networks) with sum_c R_ca R_cb = bias + weight sum_k phi_ka phi_kb, from phi (n, k, networks).
 
-    Found in float64, rounded to `dtype`; upper triangular in its first two indices.
+    Found in float64, rounded to `dtype`; upper triangular in its first two indices. k >= n.
     """
     n, rows, networks = units.shape
     lanes = GROUP if networks % GROUP == 0 else networks
-    found, good = _cholesky(bias + weight * gram(units))
+    found, good = _cholesky(bias + weight * gram(units), PIVOT[dtype])
 
     def repair(i: jax.Array, factor: jax.Array) -> jax.Array:
         def again() -> jax.Array:
-            fresh = _gram_schmidt(jax.lax.dynamic_slice(units, (0, 0, i * lanes), (n, rows, lanes)), weight, bias)
+            fresh = _qr(jax.lax.dynamic_slice(units, (0, 0, i * lanes), (n, rows, lanes)), weight, bias)
             old = jax.lax.dynamic_slice(factor, (0, 0, i * lanes), (n, n, lanes))
             return jax.lax.dynamic_update_slice(factor, jnp.where(fine, old, fresh), (0, 0, i * lanes))
 
@@ -63,6 +65,9 @@ def layer_factor(units: jax.Array, weight: jax.Array, bias: jax.Array, dtype: st
 def gram(units: jax.Array) -> jax.Array:
     """sum_k phi_ka phi_kb: (n, n, networks) float64 from phi (n, k, networks); sums and products in float64."""
     n = len(units)
+    if n > UNROLLED:
+        rows = units.transpose(2, 0, 1).astype(jnp.float64)
+        return jnp.einsum("mak,mbk->abm", rows, rows, precision="highest")
     diagonals = stored(_products, units)
     rows = [[diagonals[abs(a - b)][min(a, b)] for b in range(n)] for a in range(n)]
     return jnp.stack([jnp.stack(row) for row in rows])
@@ -110,39 +115,23 @@ def _sum_rows(x: jax.Array) -> jax.Array:
     return reduce(add, [x[:, i] for i in range(ways * length, rows)], total)
 
 
-def _cholesky(gram: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """(R, whether every pivot was large enough (networks,)) from C (n, n, networks)."""
+def _cholesky(gram: jax.Array, smallest: float) -> tuple[jax.Array, jax.Array]:
+    """(R, whether every relative pivot was above `smallest` (networks,)) from C (n, n, networks)."""
     n, _, networks = gram.shape
     if n > UNROLLED:
-        factor = jnp.linalg.cholesky(gram.transpose(2, 0, 1), upper=True).transpose(1, 2, 0)
+        factor = jnp.linalg.cholesky(gram.T, upper=True, symmetrize_input=False).transpose(1, 2, 0)
         index = jnp.arange(n)
-        good = jnp.all(factor[index, index] ** 2 > PIVOT * gram[index, index], axis=0)
-        return factor, good
+        return factor, jnp.all(factor[index, index] ** 2 > smallest * gram[index, index], axis=0)
     rows, good = [], jnp.full(networks, True)
     for k in range(n):
-        row = reduce(lambda left, r: left - r[k] * r[k:], rows, gram[k, k:])
-        good &= row[0] > PIVOT * gram[k, k]
+        row = reduce(lambda left, r, k=k: left - r[k] * r[k:], rows, gram[k, k:])
+        good &= row[0] > smallest * gram[k, k]
         rows.append(jnp.pad(row * jnp.where(good, 1 / jnp.sqrt(row[0]), 0), ((k, 0), (0, 0))))
     return jnp.stack(rows), good
 
 
-def _gram_schmidt(units: jax.Array, weight: jax.Array, bias: jax.Array) -> jax.Array:
+def _qr(units: jax.Array, weight: jax.Array, bias: jax.Array) -> jax.Array:
     """R (n, n, networks) of [sqrt(weight) phi; sqrt(bias)], phi (n, k, networks)."""
-    n, _, networks = units.shape
-    rest = jnp.sqrt(weight) * units.astype(jnp.float64)
-    rest = jnp.concatenate([rest, jnp.broadcast_to(jnp.sqrt(bias), (n, 1, networks))], axis=1)
-    rows = []
-    for k in range(n):
-        row = stored(_projections, rest)
-        rows.append(jnp.pad(row, ((k, 0), (0, 0))))
-        along = jnp.where(row[0] > 0, row[1:] / row[0], 0)
-        rest = rest[1:] - along[:, None] * rest[:1]
-    return jnp.stack(rows)
-
-
-def _projections(rest: jax.Array) -> jax.Array:
-    """Components of columns (n, rows, networks) along the first of them, (n, networks); the first is its norm."""
-    first = _sum_rows(rest[:1] * rest[:1])
-    norm = jnp.sqrt(first)
-    others = _sum_rows(rest[1:] * rest[:1])
-    return jnp.concatenate([norm, jnp.where(norm > 0, others / norm, 0)])
+    rows = jnp.sqrt(weight) * units.T.astype(jnp.float64)
+    last = jnp.broadcast_to(jnp.sqrt(bias), (len(rows), 1, rows.shape[2]))
+    return jnp.linalg.qr(jnp.concatenate([rows, last], axis=1), mode="r").transpose(1, 2, 0)

@@ -6,6 +6,10 @@ g ~ N(0, 1), draw instead from the mixture over tilts t in TILTS and points a of
 point a, and weight with w = 1 / sum_j pi_j exp(mu_j . g - |mu_j|^2 / 2) <= 1 / pi_0. For the exponential unit, the term
 t A_a is the perfect proposal for s(x_a)^t (Owen and Zhou, J. Am. Stat. Assoc. 95 (2000) 135: mixtures with their own
 density in the weight).
+
+A homogeneous unit, phi(r z) = r phi(z) for r > 0, factors into the length of g, whose moments are known, and its
+direction: s = (|g| / sqrt(d)) s^, and only s^ is sampled. The length counts as part of the readout's weight. For the
+ReLU-net in one dimension that takes the variance of G4c down eightfold.
 """
 
 from functools import reduce
@@ -37,8 +41,12 @@ def first_units(
     sigma_b: jax.Array,
     sampler: str,
     dtype: str,
+    directions: bool = False,
 ) -> tuple[jax.Array, jax.Array | None]:
-    """phi(z) (lanes, n_x) in `dtype`, and the weights (lanes,) float64 under `tilted`: see Network.unit."""
+    """phi(z) (lanes, n_x) in `dtype`, and the weights (lanes,) float64 under `tilted`: see Network.unit.
+
+    `directions`: with g / |g| sqrt(d) instead of g; phi must be homogeneous. :func:`radial_moments` gives the rest.
+    """
     matrix = stacked(x.T, sigma_w**2 / x.shape[1], sigma_b**2)
     if sampler != "weights" and matrix.shape[0] > matrix.shape[1]:
         matrix = jnp.linalg.qr(matrix, mode="r")
@@ -46,10 +54,20 @@ def first_units(
     weight = None
     if sampler == "tilted":
         g, weight = _tilted(g, matrix, _uniform(subkey(key, CHOICE), network, index))
+    if directions:
+        square = reduce(add, [column**2 for column in g])
+        scale = jnp.sqrt(len(g) / jnp.maximum(square, jnp.finfo(dtype).tiny))
+        g = [column * scale for column in g]
     matrix = matrix.astype(dtype)
     z = reduce(add, [row[:, None] * column for column, row in zip(g, matrix, strict=True)]).T
     variance = (sigma_b**2 + sigma_w**2 * jnp.mean(x**2, axis=1)).astype(dtype)
     return activation(z, variance), weight
+
+
+def radial_moments(points: int, dimension: int) -> tuple[float, float, float]:
+    """E (|g|^2 / d)^k for k = 2, 3, 4 and the d numbers g of one neuron: min(d_in + 1, n_x) of them."""
+    d = min(points, dimension + 1)
+    return (d + 2) / d, (d + 2) * (d + 4) / d**2, (d + 2) * (d + 4) * (d + 6) / d**3
 
 
 def _tilted(g: list[jax.Array], matrix: jax.Array, uniform: jax.Array) -> tuple[list[jax.Array], jax.Array]:

@@ -23,7 +23,7 @@ from nnqft.nets.deep import FiniteWidth, chain, fourth_moments, plain_step
 from nnqft.nets.draws import stacked
 from nnqft.nets.influence import gaussian_paths, moment_fluctuation, sum_over_pairings
 from nnqft.nets.kernels import evaluate, first_factor, first_kernel, gp_kernel, has_closed_kernel, kernel_map
-from nnqft.nets.lanes import first_units
+from nnqft.nets.lanes import first_units, radial_moments
 from nnqft.nets.normalised import Norm, correlations, fluctuation, layer_step, normalise, normalised_kernel, rms_step
 from nnqft.nets.onelayer import closed_moments, unit_moments
 from nnqft.nets.weightlaws import (
@@ -134,8 +134,17 @@ class MLP(Network):
             z = draw_units(law, subkey(key, 1), network, index, count, x.T, weight, sigma_b**2, self.dtype)
             return self.activation(z, self._variance(x, sigma_w, sigma_b)), None
         return first_units(
-            self.activation, key, network, index, count, x, sigma_w, sigma_b, self.sampler, self.dtype
+            self.activation, key, network, index, count, x, sigma_w, sigma_b, self.sampler, self.dtype, self._directions
         )  # fmt: skip
+
+    def common_moments(self, points: int, dimension: int) -> tuple[float, float, float]:
+        """Of the length of a neuron's weights, where only their direction is drawn."""
+        return radial_moments(points, dimension) if self._directions else (1.0, 1.0, 1.0)
+
+    @property
+    def _directions(self) -> bool:
+        homogeneous = self.activation.kind == "homogeneous" or self.activation.name == "linear"
+        return homogeneous and self.sampler == "conditional" and self.first_law.gaussian
 
     @property
     def independence(self) -> Independence:

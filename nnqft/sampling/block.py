@@ -29,7 +29,9 @@ SLOTS = 16
 GAUSSIAN = (3.0, 15.0, 105.0)
 """Standardised moments of Gaussian weights, orders 4, 6, 8."""
 TILE = 8192
-"""Hidden units of one tile: what fits a core's cache."""
+"""Hidden units of one tile of networks: what fits a core's cache."""
+LANES = 2048
+"""Features of one tile where they are pooled."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +117,7 @@ def block_statistics(
     """
     count = spec.net.units if units is None else units
     law = [jnp.asarray(a) for a in (key, x, np.float64(sigma_w), np.float64(sigma_b), centre, scale)]
-    power, largest, totals = (np.asarray(part) for part in _compiled(spec, _lanes(spec, count))(np.uint32(count), *law))
+    power, largest, totals = (np.asarray(part) for part in _compiled(spec, _lanes(spec))(np.uint32(count), *law))
     tail = np.concatenate([largest.ravel(), totals])
     return BlockStatistics(power, tail, spec.counts(count))
 
@@ -130,11 +132,10 @@ def canonical(spec: BlockSpec) -> BlockSpec:
     return replace(spec, net=replace(spec.net, width=1)) if spec.kind == "neurons" and any_width(spec.net) else spec
 
 
-def _lanes(spec: BlockSpec, units: int) -> int:
-    """Samples of one tile: networks; or features, a power of two that a sub-batch about fills."""
+def _lanes(spec: BlockSpec) -> int:
+    """Samples of one tile: networks; or pooled features, always as many, so that one kernel serves all widths."""
     if spec.kind == "neurons" and any_width(spec.net):
-        wanted = min(TILE, spec.subbatch * units)
-        return max(SLOTS, 1 << int(np.ceil(np.log2(wanted))))
+        return LANES
     tile = int(np.clip(TILE // spec.net.units, 1, spec.subbatch))
     return tile // SLOTS * SLOTS if tile >= SLOTS else tile
 
@@ -168,7 +169,7 @@ def _block(spec: BlockSpec, lanes: int, units: jax.Array, *law: jax.Array) -> tu
         size = jnp.where(mask if size.shape == mask.shape else jnp.repeat(mask, size.size // lanes), size, 0)
         row = jax.lax.dynamic_index_in_dim(power, b, keepdims=False) + vector
         slot = jnp.maximum(jax.lax.dynamic_index_in_dim(largest, b, keepdims=False), _slot_maxima(size, start))
-        powers = totals + jnp.stack([size.sum(), (size**2).sum(), (size**3).sum(), (size**4).sum()])
+        powers = totals + _powers(size)
         return power.at[b].set(row), largest.at[b].set(slot), powers
 
     shape = spec.subbatches, sum(spec.layout.values())
@@ -196,14 +197,19 @@ def _tile(
     if spec.kind == "neurons":
         if index is not None:
             args = key, network, index, count, x, sigma_w, sigma_b
-            shapes = jax.eval_shape(net.unit, *args)
+
+            def draw(*args: jax.Array) -> tuple[jax.Array, jax.Array | None]:
+                s, w = net.unit(*args)
+                return s.T, w
+
+            shapes = jax.eval_shape(draw, *args)
             # a branch's result is stored: else XLA draws it again for every product of a cheap activation
-            s, w = jax.lax.cond(count > 0, net.unit, lambda *_: jax.tree.map(_zeros, shapes), *args)
+            s, w = jax.lax.cond(count > 0, draw, lambda *_: jax.tree.map(_zeros, shapes), *args)
         else:
-            s, w = net.features(key, network, x, sigma_w, sigma_b).units.reshape(-1, n), None
+            s, w = net.features(key, network, x, sigma_w, sigma_b).units.reshape(-1, n).T, None
             mask = jnp.repeat(mask, net.units)
-        s = s * (jnp.sqrt(weight).astype(s.dtype) * mask.astype(s.dtype))[:, None]
-        size = (s**2 / scale[_own(n)].astype(s.dtype)).mean(axis=1)
+        s = s * (jnp.sqrt(weight).astype(s.dtype) * mask.astype(s.dtype))
+        size = (s**2 / scale[_own(n)].astype(s.dtype)[:, None]).mean(axis=0)
         if w is not None:  # the highest order's contribution is w d^(order / 2)
             size = size * w.astype(s.dtype) ** (2 / order)
         return sums.neurons(s, n, order, w), size
@@ -250,6 +256,13 @@ def _total(
     norm = jnp.sqrt(scale[_own(n)])[legs].prod(axis=1)
     size = jnp.sqrt(jnp.sqrt(jnp.mean(((k4 + sums.wick4(k2, n)) / norm) ** 2, axis=1)))
     return sums.totals(sums.Conditional(k2, k4, k6, c4), n, order), size
+
+
+def _powers(size: jax.Array) -> jax.Array:
+    """Sums of d, d^2, d^3, d^4: (4,) float64. (Products, because XLA does not vectorise long sums on a CPU.)"""
+    square = size**2
+    pairs = (size, jnp.ones_like(size)), (size, size), (square, size), (square, square)
+    return jnp.stack([jnp.dot(a, b, precision="highest").astype(jnp.float64) for a, b in pairs])
 
 
 def _zeros(like: jax.ShapeDtypeStruct) -> jax.Array:

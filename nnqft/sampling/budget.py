@@ -16,7 +16,7 @@ from nnqft.spec.model import Scan
 
 Outcome = Literal["fixed", "met", "ceiling"]
 
-PILOT = 4
+PILOT = 2
 """Blocks that every cell gets at least (fewer if that is the ceiling)."""
 MARGIN = 1.1
 """More blocks than predicted, so that one more round is rarely needed."""

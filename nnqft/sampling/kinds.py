@@ -57,13 +57,16 @@ def kind(net: Network, estimator: str, max_order: int) -> Kind:
     return "marginal" if estimator == "marginal" else "product"
 
 
-def amplitude(spec: BlockSpec) -> Amplitude:
-    """Moments in front of W_4, W_6, W_8 in the estimator, and how many samples make a network."""
+def amplitude(spec: BlockSpec, dimension: int) -> Amplitude:
+    """Moments in front of W_4, W_6, W_8 in the estimator, for points of d_in = `dimension`."""
     if spec.kind == "product":
         return PRODUCT
     if spec.kind == "neurons":
-        four, six, eight = spec.net.readout_moments
-        return Amplitude(four / 3, six / 15, eight / 105, spec.net.units)
+        readout, shared = spec.net.readout_moments, (1.0, 1.0, 1.0)
+        if any_width(spec.net):
+            shared = spec.net.common_moments(spec.points, dimension)
+        four, six, eight = (r * c / w for r, c, w in zip(readout, shared, GAUSSIAN, strict=True))
+        return Amplitude(four, six, eight, shared[0], spec.net.units)
     return Amplitude()
 
 

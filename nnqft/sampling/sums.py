@@ -41,23 +41,25 @@ def matrices(d: jax.Array, points: int, order: int) -> Sums:
 
 
 def neurons(s: jax.Array, points: int, order: int, weight: jax.Array | None = None) -> Sums:
-    """Sums over neurons s (lanes, n_x) of X = s s^T; W_6 = 15 s^6, W_8 = 105 s^8. `weight` (lanes,): see PowerSums."""
-    w = jnp.ones(1, s.dtype) if weight is None else weight.astype(s.dtype)
-    pair = _monomials(s, 2)
-    sums = {"first": (pair * w).sum(axis=1, dtype=jnp.float64)}
+    """Sums over neurons s (n_x, lanes) of X = s s^T; W_6 = 15 s^6, W_8 = 105 s^8. `weight` (lanes,): see PowerSums."""
+    w = jnp.ones(s.shape[1], s.dtype) if weight is None else weight.astype(s.dtype)
+    pair = _products(s, 2)
+    sums = {"first": jnp.matmul(pair, w, precision="highest").astype(jnp.float64)}
+    w = jnp.ones((), s.dtype) if weight is None else w
+    expand = _quad_of_pairs(points)
     if order >= 4:
-        sums["second"] = _upper(_dot(pair * w**2, pair))
+        sums["second"] = _symmetric_sum(pair * w**2, pair, points, 2)[expand]
     if order >= 6:
-        triple = _monomials(s, 3)
-        sums["third"] = 15 * _merged(_dot(triple * w**3, triple), points, 3)
+        triple = _products(s, 3)
+        sums["third"] = 15 * _symmetric_sum(triple * w**3, triple, points, 3)
     if order >= 8:
-        quad = _monomials(s, 4)
-        sums["fourth"] = 105 * _merged(_dot(quad, quad), points, 4)
+        quad = _products(s, 4)
+        sums["fourth"] = 105 * _symmetric_sum(quad, quad, points, 4)
     if weight is not None and order >= 4:
-        sums["moment4"] = _upper(_dot(pair * w, pair))
+        sums["moment4"] = _symmetric_sum(pair * w, pair, points, 2)[expand]
     if weight is not None and order >= 6:
-        sums["moment6"] = 15 * _merged(_dot(triple * w, triple), points, 3)
-        sums["mixed6"] = 15 * _merged(_dot(triple * w**2, triple), points, 3)
+        sums["moment6"] = 15 * _symmetric_sum(triple * w, triple, points, 3)
+        sums["mixed6"] = 15 * _symmetric_sum(triple * w**2, triple, points, 3)
     return sums
 
 
@@ -84,7 +86,7 @@ def within(
     """
     m, N, n = s.shape
     pair = _monomials(s, 2)  # (P, m, N)
-    u = weight * pair.sum(axis=2, dtype=jnp.float64).T * mask[:, None]
+    u = weight * jnp.matmul(pair, jnp.ones(N, s.dtype), precision="highest").astype(jnp.float64).T * mask[:, None]
     fourth = jnp.einsum("pmi,qmi->mpq", pair, pair, precision="highest")
     one, other = splits(n, 2, 2)
     v = weight**2 * fourth[:, one[:, 0], other[:, 0]].astype(jnp.float64) * mask[:, None]
@@ -94,7 +96,7 @@ def within(
     if order < 6:
         return cumulant / N, c4 / N, None
     triple = _monomials(s * mask[:, None, None].astype(s.dtype), 3).reshape(-1, m * N)
-    W6 = weight**3 * 15 * _merged(_dot(triple, triple), n, 3)
+    W6 = weight**3 * 15 * _symmetric_sum(triple, triple, n, 3)
     two_four = (_over_splits(_gram(u, moment), n, 2, 4) - 3 * W6) / (N * (N - 1))
     cube = _over_splits(_gram(u, wick4(u, n)), n, 2, 4) / 3
     cubes = (cube - _over_splits(_gram(u, moment), n, 2, 4) + 2 * W6) / (N * (N - 1) * max(N - 2, 1))
@@ -118,7 +120,7 @@ def readout(
     if order < 6:
         return k4, None
     triple = _monomials(s, 3).reshape(-1, m * N)
-    return k4, (moments[1] - 15 * moments[0] + 30) * (weight / N) ** 3 * _merged(_dot(triple, triple), n, 3)
+    return k4, (moments[1] - 15 * moments[0] + 30) * (weight / N) ** 3 * _symmetric_sum(triple, triple, n, 3)
 
 
 def wick4(d: jax.Array, points: int) -> jax.Array:
@@ -129,7 +131,12 @@ def wick4(d: jax.Array, points: int) -> jax.Array:
 
 def _monomials(s: jax.Array, order: int) -> jax.Array:
     """Products of `order` points, (components, ...) from (..., n_x)."""
-    legs, columns = multisets(s.shape[-1], order), jnp.moveaxis(s, -1, 0)
+    return _products(jnp.moveaxis(s, -1, 0), order)
+
+
+def _products(columns: jax.Array, order: int) -> jax.Array:
+    """Products of `order` rows, (components, ...) from (n_x, ...)."""
+    legs = multisets(len(columns), order)
     product = columns[legs[:, 0]]
     for k in range(1, order):
         product = product * columns[legs[:, k]]
@@ -155,10 +162,14 @@ def _over_splits(matrix: jax.Array, points: int, left: int, right: int) -> jax.A
     return matrix[first, second].sum(axis=1)
 
 
-def _merged(matrix: jax.Array, points: int, half: int) -> jax.Array:
-    """The symmetric tensor of order 2 half of which matrix (T, T) holds products of two halves."""
+def _symmetric_sum(left: jax.Array, right: jax.Array, points: int, half: int) -> jax.Array:
+    """The symmetric tensor of order 2 half, packed, from products of `half` points (components, lanes), summed.
+
+    One matrix product of all halves with all halves: many components come out several times, but on a CPU it is faster
+    than several small products that compute each once.
+    """
     first, second = splits(points, half, half)
-    return matrix[first[:, 0], second[:, 0]]
+    return _dot(left, right)[first[:, 0], second[:, 0]]
 
 
 def _quad_of_pairs(points: int) -> np.ndarray:

@@ -70,7 +70,7 @@ def _dataset(scan: Scan, points: str, group: list[Architecture], source: Source)
     variables: dict[str, Any] = {
         "count": (("replicate",), np.zeros(scan.ensemble.replicates, dtype=np.int64)),
         "centre": (("pair",), np.zeros(P)),
-        "amplitude": (("moment",), np.zeros(3)),
+        "amplitude": (("moment",), np.zeros(4)),
         "pooled": ((), np.int64(0)),
         "networks": ((), np.int64(0)),
         "kind": ((), np.array("", dtype=object)),
@@ -85,7 +85,7 @@ def _dataset(scan: Scan, points: str, group: list[Architecture], source: Source)
             one = cell(scan, architecture, width)
             sums, outcome = source.sums(one)
             entry = {
-                "count": sums.groups.count, "centre": sums.centre, "amplitude": astuple(sums.amplitude)[:3],
+                "count": sums.groups.count, "centre": sums.centre, "amplitude": astuple(sums.amplitude)[:4],
                 "pooled": sums.amplitude.pooled, "networks": sums.networks, "kind": one.kind, "budget": outcome,
                 "tail_sums": sums.tail_sums,
             }  # fmt: skip
@@ -103,6 +103,6 @@ def _dataset(scan: Scan, points: str, group: list[Architecture], source: Source)
                 arrays[name][a, w] = value
     coords = coordinates(group) | {"width": np.array(scan.widths, dtype=np.int64), "power": [1, 2, 3, 4]}
     coords |= component_coordinates(n, [k for k in orders if any(DIMENSION[k] in d for d in names.values())])
-    coords |= point_coordinates(scan, points) | {"moment": [4, 6, 8]}
+    coords |= point_coordinates(scan, points) | {"moment": ["four", "six", "eight", "common"]}
     data = {name: (names[name], value) for name, value in arrays.items()}
     return dataset(data, coords, "power sums by jackknife group (see the documentation of the estimators)")

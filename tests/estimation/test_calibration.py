@@ -36,7 +36,7 @@ def pulls(request):
         power = np.split(merge(s.power, 64), np.cumsum([*spec.layout.values()])[:-1], axis=1)
         sums = PowerSums(merge(s.count, 64), **dict(zip(spec.layout, power, strict=True)))
         largest = tails.largest(s.tail[:-4], int(s.count.sum()))
-        e = estimate(sums, centre, 3, amplitude(spec), largest, s.tail[-4:])
+        e = estimate(sums, centre, 3, amplitude(spec, 1), largest, s.tail[-4:])
         trusted.append(list(e.trusted.values()))
         for name, values in found.items():
             values.append((e.values[name] - exact[name][0]) / e.stderr[name])
