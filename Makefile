@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: scan test test-slow lint format lock clean
+.PHONY: scan test test-slow calibrate bench lint format lock clean
 
 scan: $(VENV)/.scan
 	$(BIN)/nnqft run $(CONFIG)
@@ -14,6 +14,13 @@ test: $(VENV)/.test
 
 test-slow: $(VENV)/.test
 	$(BIN)/python -m pytest -m slow
+
+# Error bars against their own scatter, a quarter of an hour; and speed as paired ratios. JSON in results/bench/.
+calibrate: $(VENV)/.test
+	$(BIN)/python benchmarks/calibrate.py
+
+bench: $(VENV)/.test
+	$(BIN)/python benchmarks/run.py
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .

@@ -13,6 +13,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from nnqft.core.elementary import polynomial, sin_cos
+
 GENERATOR = "threefry2x32-20/box-muller-f32-octants"
 _ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 _PARITY = np.uint32(0x1BD11BDA)
@@ -112,9 +114,6 @@ def _box_muller(first: jax.Array, second: jax.Array) -> jax.Array:
 
 _LOG = (7.0376836e-2, -0.11514610, 0.11676999, -0.12420141, 0.14249323, -0.16668057, 0.20000715, -0.25, 0.33333331)
 """ln(1 + t) = t - t^2 / 2 + t^3 P(t) on [1 / sqrt(2) - 1, sqrt(2) - 1]: Cephes, logf."""
-_SIN = (-1.9515295891e-4, 8.3321608736e-3, -1.6666654611e-1)
-_COS = (2.443315711809948e-5, -1.388731625493765e-3, 4.166664568298827e-2)
-"""sin t = t + t^3 P(t^2) and cos t = 1 - t^2 / 2 + t^4 P(t^2) on [0, pi / 4]: Cephes, sinf and cosf."""
 
 
 def _exponential(word: jax.Array) -> jax.Array:
@@ -127,27 +126,17 @@ def _exponential(word: jax.Array) -> jax.Array:
     t = jnp.where(close, -below_one, mantissa - 1)
     octaves = jnp.where(close, 0, exponent.astype(jnp.float32) - 32)
     square = t * t
-    return octaves * np.float32(-2 * np.log(2)) + (square - 2 * t - 2 * square * t * _polynomial(_LOG, t))
+    return octaves * np.float32(-2 * np.log(2)) + (square - 2 * t - 2 * square * t * polynomial(_LOG, t))
 
 
 def _unit_vector(word: jax.Array) -> tuple[jax.Array, jax.Array]:
     """A uniform point on the circle: (t, swap, two signs) from 29 + 3 bits, 0 < t < pi / 4."""
     t = ((word >> np.uint32(3)).astype(jnp.float32) + np.float32(0.5)) * np.float32(np.pi / 4 * 2.0**-29)
-    square = t * t
-    sin = t + t * square * _polynomial(_SIN, square)
-    cos = 1 - square / 2 + square * square * _polynomial(_COS, square)
+    sin, cos = sin_cos(t)
     swap, top = (word & np.uint32(1)) != 0, np.uint32(1 << 31)
     first = _as(jnp.where(swap, sin, cos), jnp.uint32) ^ ((word << np.uint32(30)) & top)
     second = _as(jnp.where(swap, cos, sin), jnp.uint32) ^ ((word << np.uint32(29)) & top)
     return _as(first, jnp.float32), _as(second, jnp.float32)
-
-
-def _polynomial(coefficients: tuple[float, ...], t: jax.Array) -> jax.Array:
-    """Horner's rule, highest power first."""
-    value = t * np.float32(coefficients[0]) + np.float32(coefficients[1])
-    for c in coefficients[2:]:
-        value = value * t + np.float32(c)
-    return value
 
 
 def _as(x: jax.Array, dtype: jax.typing.DTypeLike) -> jax.Array:

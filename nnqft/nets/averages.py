@@ -7,11 +7,11 @@ honest standard error; it falls nearly as 1 / points for smooth functions (Owen,
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
-from scipy.stats import qmc
 
 from nnqft.core.gaussian import MAX_DIMENSION, QuadratureError, Rule, refined_lattice
 from nnqft.nets.base import Known, Quality
@@ -99,6 +99,8 @@ def sobol_estimates(
 
     The points double until every result has a relative error below `tolerance`, or `points` are spent.
     """
+    from scipy.stats import qmc  # a second to import, and few need it
+
     seeds = np.random.SeedSequence(SEED).spawn(SCRAMBLES)
     engines = [qmc.Sobol(dimension, bits=BITS, seed=np.random.default_rng(seed)) for seed in seeds]
     sums = [_sums(integrand, _points(engine, FIRST)) for engine in engines]
@@ -116,7 +118,7 @@ def sobol_estimates(
         used *= 2
 
 
-def _points(engine: qmc.Sobol, count: int) -> Iterator[tuple[Array, Array]]:
+def _points(engine: Any, count: int) -> Iterator[tuple[Array, Array]]:
     """The next points of a sequence, moved to the middle of their cells, with weights one."""
     for start in range(0, count, ROWS):
         rows = min(ROWS, count - start)

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict
 
 from nnqft.core.normals import subkey
 from nnqft.nets.activations import Activation
+from nnqft.nets.draws import covariance
 from nnqft.nets.weightlaws import WeightLaw, draw_layer
 
 Array = NDArray[np.float64]
@@ -171,8 +172,7 @@ class Network(ABC):
     def kernel(self, units: jax.Array, sigma_w: jax.Array, sigma_b: jax.Array) -> jax.Array:
         """Khat (networks, n_x, n_x) float64: covariance of the output given the features (networks, units, n_x)."""
         weight, bias = self.readout(sigma_w, sigma_b)
-        gram = jnp.einsum("mna,mnb->mab", units, units, precision="highest")
-        return bias + (weight / self.units) * gram.astype(jnp.float64)
+        return covariance(units, weight / self.units, bias)
 
     def output(
         self,

@@ -35,17 +35,21 @@ GROUP = 16
 
 def upper_factor(matrix: jax.Array, dtype: str = "float64") -> jax.Array:
     """R (networks, n, n), upper triangular, with R^T R = A^T A, from A (networks, k, n)."""
-    return layer_factor(matrix.T, jnp.ones(()), jnp.zeros(()), dtype).transpose(2, 0, 1)
+    return layer_factor(matrix.T, jnp.ones(()), jnp.zeros(()), dtype)[0].transpose(2, 0, 1)
 
 
-def layer_factor(units: jax.Array, weight: jax.Array, bias: jax.Array, dtype: str = "float64") -> jax.Array:
-    """R (n, n, networks) with sum_c R_ca R_cb = bias + weight sum_k phi_ka phi_kb, from phi (n, k, networks).
+def layer_factor(
+    units: jax.Array, weight: jax.Array, bias: jax.Array, dtype: str = "float64"
+) -> tuple[jax.Array, jax.Array]:
+    """(R, C), both (n, n, networks), with sum_c R_ca R_cb = C_ab = bias + weight sum_k phi_ka phi_kb.
 
-    Found in float64, rounded to `dtype`; upper triangular in its first two indices. k >= n.
+    phi (n, k, networks), k >= n. R is found in float64 and rounded to `dtype`, upper triangular in its first two
+    indices; C is float64.
     """
     n, rows, networks = units.shape
     lanes = GROUP if networks % GROUP == 0 else networks
-    found, good = _cholesky(bias + weight * gram(units), PIVOT[dtype])
+    square = bias + weight * gram(units)
+    found, good = _cholesky(square, PIVOT[dtype])
 
     def repair(i: jax.Array, factor: jax.Array) -> jax.Array:
         def again() -> jax.Array:
@@ -59,7 +63,7 @@ def layer_factor(units: jax.Array, weight: jax.Array, bias: jax.Array, dtype: st
     def repaired() -> jax.Array:
         return jax.lax.fori_loop(0, networks // lanes, repair, found).astype(dtype)
 
-    return jax.lax.cond(jnp.all(good), lambda: found.astype(dtype), repaired)
+    return jax.lax.cond(jnp.all(good), lambda: found.astype(dtype), repaired), square
 
 
 def gram(units: jax.Array) -> jax.Array:

@@ -49,9 +49,13 @@ def merged(cell: Cell, centre: Array, data: Mapping[str, NDArray], replicates: i
         start += length
     count = merge(data["count"].reshape(-1), replicates)
     return CellSums(
-        PowerSums(count, **sums), centre, amplitude(cell.spec, cell.architecture.x.shape[1]), tails.largest(data["tail"][:, :-4], int(count.sum())),
-        data["tail"][:, -4:].sum(axis=0), len(data["count"]) * cell.block,
-    )  # fmt: skip
+        PowerSums(count, **sums),
+        centre,
+        amplitude(cell.spec, cell.architecture.x.shape[1]),
+        tails.largest(data["tail"][:, :-4], int(count.sum())),
+        data["tail"][:, -4:].sum(axis=0),
+        len(data["count"]) * cell.block,
+    )
 
 
 def draw_block(cell: Cell, block: int, centre: Array, scale: Array) -> BlockStatistics:

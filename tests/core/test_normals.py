@@ -6,7 +6,7 @@ import numpy as np
 from jax.extend.random import threefry_2x32
 
 from nnqft.core.hashing import block_key, digest
-from nnqft.core.normals import lane_normals, normals, subkey, threefry
+from nnqft.core.normals import _box_muller, lane_normals, normal_pairs, normals, subkey, threefry
 
 KEY = jnp.array([123456789, 987654321], dtype=jnp.uint32)
 
@@ -24,6 +24,36 @@ def test_moments_and_tails_of_four_million_normals():
         assert abs((z**k).mean() - mean) < 4 * np.sqrt(variance / n)
     expected = n * 6.334e-5  # P(|z| > 4)
     assert abs((np.abs(z) > 4).sum() - expected) < 4 * np.sqrt(expected)
+
+
+def test_radius_and_angle_are_right_for_every_word():
+    """u from 1 - 2^-33 (where 1 - u must keep its digits) to 2^-33, and all eight octants."""
+    ends = np.concatenate(
+        [np.arange(2**16), 2**31 + np.arange(-(2**15), 2**15), 3 * 2**30 + np.arange(-(2**15), 2**15)]
+    )
+    first = np.concatenate([ends, 2**32 - 1 - np.arange(2**16)]).astype(np.uint32)
+    second = np.random.default_rng(0).integers(2**32, size=len(first), dtype=np.uint32)
+    z = np.asarray(jax.jit(_box_muller)(first, second)).astype(np.complex128)
+    above = (2.0**32 - 0.5 - first) / 2**32
+    radius = np.sqrt(-2 * np.where(above < 0.5, np.log1p(-np.minimum(above, 0.5)), np.log((first + 0.5) / 2**32)))
+    np.testing.assert_allclose(np.abs(z), radius, rtol=4e-7)
+    octant, angle = second & 7, ((second >> 3) + 0.5) / 2**29 * np.pi / 4
+    angle = np.where(octant & 1, np.pi / 2 - angle, angle)
+    sign = 1 - (octant & 2).astype(int), 1 - (octant & 4).astype(int) // 2
+    exact = radius * (sign[0] * np.cos(angle) + 1j * sign[1] * np.sin(angle))
+    assert np.abs(z - exact).max() < 3e-6
+    assert 6.7 < radius.max() < 6.8
+
+
+def test_pairs_are_the_columns():
+    network = jnp.arange(5, dtype=jnp.uint32)
+    z = np.asarray(normal_pairs(KEY, network, 7, 3))
+    assert z.shape == (2, 7, 5)
+    columns = normals(KEY, network, 7, 3)
+    assert len(columns) == 3
+    assert (columns[0] == z[0].real.T).all()
+    assert (columns[1] == z[0].imag.T).all()
+    assert (columns[2] == z[1].real.T).all()
 
 
 def test_columns_rows_and_networks_are_uncorrelated():
