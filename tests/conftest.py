@@ -35,7 +35,7 @@ def small_results(tmp_path_factory):
     """A finished scan of few networks, made by the real stages: (scan, layout)."""
     scan, layout = parse_scan(SMALL), Layout(tmp_path_factory.mktemp("results") / "small")
     for leaf in leaves(scan):
-        generate(leaf, budget(scan), layout.leaf(leaf.name), "inline", 16)
+        generate(leaf, budget(scan), layout.leaf(leaf.name), "inline")
     for stage in (assemble, estimate_cumulants, predict_theory, fit_all_couplings, measure_flow):
         stage(scan, layout)
     return scan, layout

@@ -77,9 +77,11 @@ class Amplitude:
     eight: float = 1.0
     common: float = 1.0
     pooled: int = 1
+    textbook: bool = False
+    """The samples are f f^T, so that full correlators are plain averages."""
 
 
-PRODUCT = Amplitude(1 / 3, 1 / 15, 1 / 105)
+PRODUCT = Amplitude(1 / 3, 1 / 15, 1 / 105, textbook=True)
 
 
 def connected(sums: PowerSums, centre: Array, points: int, amplitude: Amplitude = Amplitude()) -> dict[str, Array]:
@@ -109,12 +111,12 @@ def full(
 ) -> dict[str, Array]:
     """Full correlators G4, G6, G8 of the connected ones, without the bias of products of estimates.
 
-    For M networks E G2_ab G2_cd = G2_ab G2_cd + Cov(Khat_ab, Khat_cd) / M, and so on: exact for `marginal` and pooled
-    neurons, up to a bias of order G4c / M, far below the error, for `total` and for G8. `product` averages products.
+    For M networks E G2_ab G2_cd = G2_ab G2_cd + Cov(Khat_ab, Khat_cd) / M, and so on: exact for `marginal` and
+    pooled neurons with Gaussian readouts, else up to a bias of order G4c / M, far below the error. `product` averages.
     """
     M = np.asarray(networks, dtype=np.float64)[..., None]
     values: dict[str, Array] = {}
-    if amplitude == PRODUCT:
+    if amplitude.textbook:
         four, six, eight = sums.second, sums.third, sums.fourth
         values |= {} if four is None else {"G4": _contract(four, pairing_products(points)) / (3 * M)}
         values |= {} if six is None else {"G6": six / (15 * M)}

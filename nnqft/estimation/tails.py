@@ -82,4 +82,4 @@ def trusted(index: float, share: float, halves: float) -> bool:
 
     An index that cannot be estimated (fewer than five distinct large deviations) says nothing against the estimate.
     """
-    return not (index > INDEX_LIMIT or share > SHARE_LIMIT or halves > HALVES_LIMIT)
+    return not (index > INDEX_LIMIT or share > SHARE_LIMIT) and halves <= HALVES_LIMIT

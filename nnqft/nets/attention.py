@@ -111,6 +111,12 @@ class Attention(Network):
         """d_v."""
         return self.width if self.options.width_is == "values" else self.options.values
 
+    def working_set(self, points: int) -> int:
+        """Logits, queries, keys and values of all heads."""
+        tokens = self.options.tokens
+        keys = 1 if self.options.keys == "infinite" else self.options.keys
+        return self.heads * points * tokens * (3 * tokens + 2 * keys + 2 * self.values)
+
     @property
     def units(self) -> int:
         """Heads times values, and times tokens where these are not averaged."""

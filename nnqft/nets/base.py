@@ -147,6 +147,10 @@ class Network(ABC):
         """Number of features that the readout adds up."""
         return self.width
 
+    def working_set(self, points: int) -> int:
+        """Numbers in memory while the features of one network are drawn, roughly."""
+        return 4 * self.units * points
+
     @property
     def independence(self) -> Independence:
         """`iid`: features are independent across units; `given`: they are so given the layers before; or `none`."""

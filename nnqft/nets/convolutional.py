@@ -90,6 +90,11 @@ class Convolutional(Network):
         """The geometry of the filters."""
         return Patches(self.options.shape, self.options.filter, self.options.padding == "circular")
 
+    def working_set(self, points: int) -> int:
+        """The patches of all channels at all positions, and a factor over positions."""
+        columns = points * self.patches.positions
+        return columns * (columns + 4 * self.width + (self.depth > 1) * 2 * self.width * self.patches.taps)
+
     @property
     def units(self) -> int:
         """Channels, or channels times positions."""

@@ -4,7 +4,7 @@ Arrays lie as (n, rows, networks), networks last: every operation is then one on
 
 A factor R with R^T R = A^T A comes from Cholesky's algorithm on the Gram matrix C = A^T A in float64. It loses digits
 where a pivot, the variance of one point given those before it, is small against the point's own variance: the variance
-of a difference v has then a relative error of about 1e-15 C_aa / R_aa^2 (measured). Networks with a pivot below PIVOT
+of a difference has then a relative error of up to 3e-15 C_aa / R_aa^2 (measured). Networks with a pivot below PIVOT
 are factored again by Householder's QR of A itself in float64, which has |R v| = |A v| up to 1e-15 |A| |v|, for
 duplicates and zeros too. No entry depends on which other networks are factored with it.
 """

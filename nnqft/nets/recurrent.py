@@ -90,6 +90,11 @@ class Recurrent(Network):
         law = self.options.sigma_u / sigma_w * x, sigma_w, sigma_b, self.sampler, self.dtype
         return first_units(self.activation, key, network, index, count, *law)
 
+    def working_set(self, points: int) -> int:
+        """The past of tied weights, and as much again for its reflections."""
+        past = 3 * self.depth if self.options.tied else 0
+        return self.width * points * (4 + past)
+
     @property
     def independence(self) -> Independence:
         """`iid` for one step; beyond, `given` for untied nets; the neurons of tied nets have memory."""

@@ -62,7 +62,7 @@ def network(architecture: Architecture, width: int, sampler: str = "conditional"
         options = kind.Options.model_validate(json.loads(architecture.options))
     except ValidationError as error:
         first = error.errors()[0]
-        where = f"options.{first['loc'][0]}"
+        where = ".".join(["options", *map(str, first["loc"][:1])])
         known = ", ".join(kind.Options.model_fields) or "none"
         raise InputError(
             where, first["msg"].removeprefix("Value error, "), f"options of {kind.name}: {known}"

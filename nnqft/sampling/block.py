@@ -117,14 +117,18 @@ def block_statistics(
     """
     count = spec.net.units if units is None else units
     law = [jnp.asarray(a) for a in (key, x, np.float64(sigma_w), np.float64(sigma_b), centre, scale)]
-    power, largest, totals = (np.asarray(part) for part in _compiled(spec, _lanes(spec))(np.uint32(count), *law))
+    power, largest, totals = (np.asarray(part) for part in _compiled(spec, tile_lanes(spec))(np.uint32(count), *law))
     tail = np.concatenate([largest.ravel(), totals])
     return BlockStatistics(power, tail, spec.counts(count))
 
 
 def any_width(net: Network) -> bool:
-    """Whether one compiled kernel serves all widths of this network's pooled features."""
-    return type(net).unit is not Network.unit
+    """Whether one compiled kernel serves all widths of this network's pooled features: it has its own `unit`, as new as
+    its `features` (a derived class may have changed these alone).
+    """
+    line = [cls.__dict__ for cls in type(net).__mro__]
+    unit, features = (next(i for i, names in enumerate(line) if name in names) for name in ("unit", "features"))
+    return unit <= features and type(net).unit is not Network.unit
 
 
 def canonical(spec: BlockSpec) -> BlockSpec:
@@ -132,11 +136,11 @@ def canonical(spec: BlockSpec) -> BlockSpec:
     return replace(spec, net=replace(spec.net, width=1)) if spec.kind == "neurons" and any_width(spec.net) else spec
 
 
-def _lanes(spec: BlockSpec) -> int:
+def tile_lanes(spec: BlockSpec) -> int:
     """Samples of one tile: networks; or pooled features, always as many, so that one kernel serves all widths."""
     if spec.kind == "neurons" and any_width(spec.net):
         return LANES
-    tile = int(np.clip(TILE // spec.net.units, 1, spec.subbatch))
+    tile = int(np.clip(TILE * 4 * spec.points // spec.net.working_set(spec.points), 1, spec.subbatch))
     return tile // SLOTS * SLOTS if tile >= SLOTS else tile
 
 
@@ -208,11 +212,14 @@ def _tile(
         else:
             s, w = net.features(key, network, x, sigma_w, sigma_b).units.reshape(-1, n).T, None
             mask = jnp.repeat(mask, net.units)
-        s = s * (jnp.sqrt(weight).astype(s.dtype) * mask.astype(s.dtype))
-        size = (s**2 / scale[_own(n)].astype(s.dtype)[:, None]).mean(axis=0)
+        root = jnp.sqrt(
+            scale[_own(n)] / weight
+        )  # features of order one, whatever the points: float32 has a short range
+        s = s * (mask / root[:, None]).astype(s.dtype)
+        size = (s**2).mean(axis=0)
         if w is not None:  # the highest order's contribution is w d^(order / 2)
             size = size * w.astype(s.dtype) ** (2 / order)
-        return sums.neurons(s, n, order, w), size
+        return sums.rescaled(sums.neurons(s, n, order, w), jnp.sqrt(scale[_own(n)]), n), size
     features = net.features(key, network, x, sigma_w, sigma_b)
     if spec.kind == "total":
         return _total(spec, features.units, features.covariance, mask, weight, sigma_w, sigma_b, centre, scale)
@@ -224,7 +231,11 @@ def _tile(
     d = (_packed(found) - centre) * keep[:, None]
     size = jnp.sqrt(jnp.mean((d / scale) ** 2, axis=1))
     if spec.excess:
-        k4, k6 = sums.readout(features.units, keep, weight, net.readout_moments, order)
+        root = jnp.sqrt(scale[_own(n)])
+        units = (features.units / root).astype(features.units.dtype)
+        k4, k6 = sums.readout(units, keep, weight, net.readout_moments, order)
+        k4 = k4 * sums.leg_factors(root, n, 4)
+        k6 = None if k6 is None else k6 * sums.leg_factors(root, n, 6)
         return sums.totals(sums.Conditional(d, k4, k6, None), n, order), size
     return sums.matrices(d, n, order), size
 
@@ -251,9 +262,11 @@ def _total(
     k2 = (readout[1] + weight * average - centre) * keep[:, None]
     if order == 2:
         return sums.matrices(k2, n, order), jnp.sqrt(jnp.mean((k2 / scale) ** 2, axis=1))
-    k4, c4, k6 = sums.within(units, keep, weight, net.readout_moments, order)
-    legs = multisets(n, 4)
-    norm = jnp.sqrt(scale[_own(n)])[legs].prod(axis=1)
+    root = jnp.sqrt(scale[_own(n)])
+    parts = sums.within((units / root).astype(units.dtype), keep, weight, net.readout_moments, order)
+    norm = sums.leg_factors(root, n, 4)
+    k4, c4 = parts[0] * norm, parts[1] * sums.pair_factors(root, n)
+    k6 = None if parts[2] is None else parts[2] * sums.leg_factors(root, n, 6)
     size = jnp.sqrt(jnp.sqrt(jnp.mean(((k4 + sums.wick4(k2, n)) / norm) ** 2, axis=1)))
     return sums.totals(sums.Conditional(k2, k4, k6, c4), n, order), size
 

@@ -5,8 +5,8 @@ fall as 1 / sqrt(k). The decision after k blocks uses those k blocks and nothing
 one with more blocks on disk, decides alike.
 """
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,16 +24,23 @@ MARGIN = 1.1
 
 @dataclass(frozen=True)
 class Budget:
-    """pilot, most: blocks of a cell at first and at most; target: relative error to reach, by correlator."""
+    """pilot, most: blocks of a cell at first and at most; target: relative error to reach, by correlator; replicates:
+    jackknife groups that errors are judged by (0 without a target, where nothing depends on them).
+    """
 
     pilot: int
     most: int
     target: tuple[tuple[str, float], ...] = ()
+    replicates: int = 0
+
+    def specification(self) -> dict[str, Any]:
+        """All of it as plain data, for receipts."""
+        return asdict(self) | {"target": dict(self.target)}
 
     def more(self, blocks: int, errors: dict[str, float], trusted: bool) -> int:
         """Blocks wanted after `blocks` of them left these relative errors; the same number when that is enough.
 
-        An error that cannot be trusted (a heavy tail) meets no target: the cell doubles up to its ceiling.
+        An error that cannot be trusted (a heavy tail) meets no target: the cell at least doubles, up to its ceiling.
         """
         if blocks >= self.most or not self.target:
             return blocks
@@ -58,7 +65,7 @@ def budget(scan: Scan) -> Budget:
     if not e.target:
         return Budget(most, most)
     groups = -(-e.replicates // min(e.block, SUBBATCHES))
-    return Budget(min(most, max(PILOT, groups)), most, tuple(sorted(e.target.items())))
+    return Budget(min(most, max(PILOT, groups)), most, tuple(sorted(e.target.items())), e.replicates)
 
 
 def relative_error(value: NDArray[np.float64], stderr: NDArray[np.float64], norm: NDArray[np.float64]) -> float:

@@ -88,7 +88,10 @@ def cells(scan: Scan) -> list[Cell]:
 def cell(scan: Scan, architecture: Architecture, width: int) -> Cell:
     """One (architecture, width) of a scan, with its sampler, estimator and precision decided."""
     e, own = scan.ensemble, scan.architectures[architecture.family]
-    sampler, precision = own.sampler or e.sampler, _precision(architecture) if e.precision == "auto" else e.precision
+    sampler, precision = (
+        own.sampler or e.sampler,
+        default_precision(architecture) if e.precision == "auto" else e.precision,
+    )
     order = max(scan.cumulants.orders)
     found = kind(network(architecture, width, sampler, precision), own.estimator or e.estimator, order)
     return Cell(architecture, width, scan.seed, sampler, found, precision, e.block, order)
@@ -103,7 +106,7 @@ def leaves(scan: Scan) -> list[Leaf]:
     return [Leaf(name, tuple(group.values())) for name, group in groups.items()]
 
 
-def _precision(architecture: Architecture) -> str:
+def default_precision(architecture: Architecture) -> str:
     """float64 where two points differ by less than 1e-3 of the largest preactivation variance, else float32.
 
     Differences of the outputs at such points would drown in float32 rounding although the correlators look right.

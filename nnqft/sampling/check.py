@@ -22,12 +22,6 @@ def check(scan: Scan, source: str) -> Scan:
             estimator or sampler that a network does not allow, statistics too large for memory, or fewer networks than
             the jackknife needs.
     """
-    if scan.ensemble.sampler == "weights" and max(scan.widths) > 2**14:
-        raise InputError(
-            f"{source}: ensemble.sampler",
-            f"draws every weight of layers as wide as {max(scan.widths)}",
-            "use sampler: conditional, exact in law, or smaller widths",
-        )
     for a in architectures(scan):
         family = a.family
         try:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from nnqft.core.errors import InputError
 from nnqft.core.hashing import block_key
 from nnqft.core.packing import multisets
 from nnqft.estimation import tails
@@ -16,7 +17,7 @@ from nnqft.estimation.reference import centre_and_scale
 from nnqft.nets.registry import network
 from nnqft.sampling.block import BlockStatistics, block_statistics, canonical
 from nnqft.sampling.budget import relative_error
-from nnqft.sampling.cells import Cell
+from nnqft.sampling.cells import Cell, default_precision
 from nnqft.sampling.kinds import amplitude, kind, refuse
 from nnqft.spec.grid import Architecture
 
@@ -75,7 +76,7 @@ def measure(
     max_order: int = 6,
     sampler: str = "conditional",
     estimator: str = "auto",
-    precision: str = "float32",
+    precision: str = "auto",
     replicates: int = 64,
 ) -> CumulantEstimate:
     """Correlators of one ensemble, for notebooks: what the pipeline would find, in one block.
@@ -84,6 +85,11 @@ def measure(
         InputError: for an ensemble that cannot be measured, or an estimator that the network does not allow.
     """
     a = architecture
+    if max_order not in (2, 4, 6, 8):
+        raise InputError("max_order", f"no order {max_order}", "use 2, 4, 6 or 8")
+    if networks < replicates:
+        raise InputError("networks", f"{networks} networks for {replicates} jackknife groups", "draw more networks")
+    precision = default_precision(a) if precision == "auto" else precision
     net = network(a, width, sampler, precision)
     cell = Cell(a, width, seed, sampler, kind(net, estimator, max_order), precision, networks, max_order)
     refuse(cell.spec)

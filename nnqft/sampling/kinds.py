@@ -19,8 +19,9 @@ from nnqft.core.packing import multisets
 from nnqft.estimation.kstatistics import PRODUCT, Amplitude
 from nnqft.nets.base import Network
 from nnqft.nets.maps import CLOSED
-from nnqft.sampling.block import GAUSSIAN, SUBBATCHES, TILE, BlockSpec, Kind, any_width
+from nnqft.sampling.block import GAUSSIAN, SUBBATCHES, BlockSpec, Kind, any_width, tile_lanes
 
+ESTIMATORS = ("auto", "total", "marginal", "product")
 MEMORY_LIMIT = 2 * 2**30
 """Bytes that one worker may need for one block."""
 
@@ -31,6 +32,8 @@ def kind(net: Network, estimator: str, max_order: int) -> Kind:
     Raises:
         InputError: when the network does not allow the one asked for.
     """
+    if estimator not in ESTIMATORS:
+        raise InputError("estimator", f"no estimator {estimator!r}", f"use one of {', '.join(ESTIMATORS)}")
     finite = all(math.isfinite(m) for m in net.readout_moments[: max_order // 2 - 1])
     if not finite:
         remedy = "lower cumulants.orders, or use another readout law"
@@ -75,14 +78,16 @@ def memory(spec: BlockSpec) -> int:
     n, order = spec.points, spec.max_order
     P, Q = len(multisets(n, 2)), math.comb(n + 3, 4)
     statistics = 3 * 8 * spec.subbatches * (sum(spec.layout.values()) + 16)
-    lanes = TILE if spec.kind == "neurons" else max(TILE, spec.net.units)
-    networks = 1 if spec.kind == "neurons" else max(1, min(spec.subbatch, TILE // spec.net.units))
+    pooled = spec.kind == "neurons" and any_width(spec.net)
+    networks = 1 if pooled else tile_lanes(spec)
+    lanes = tile_lanes(spec) if pooled else networks * spec.net.units
     width = 8 if spec.net.dtype == "float64" else 4
     monomials = P + (math.comb(n + 2, 3) if order >= 6 else 0) + (Q if order >= 8 else 0)
-    tile = lanes * width * (4 * n + (monomials if spec.kind in ("neurons", "total") else 0))
+    tile = lanes * width * monomials if spec.kind in ("neurons", "total") else 0
+    tile += 8 * (lanes * 4 * n if pooled else networks * spec.net.working_set(n))
     tile += networks * 8 * (4 * n * n + (3 * Q if order >= 6 or spec.kind == "total" else 0) + 3 * P)
     tile += networks * width * P * P if spec.kind == "total" else 0
-    if spec.net.sampler == "weights":
+    if spec.net.sampler == "weights" and not (spec.kind == "neurons" and any_width(spec.net)):
         tile += networks * width * 4 * spec.net.units * (spec.net.units + 1)
     largest = {2: P, 4: P * P, 6: P * Q + math.comb(n + 5, 6) * 16, 8: Q * Q + math.comb(n + 7, 8) * 36}[order]
     return int(statistics + tile + 8 * 3 * largest)
@@ -102,7 +107,11 @@ def refuse(spec: BlockSpec) -> None:
     needed = memory(spec)
     if needed > MEMORY_LIMIT:
         what = f"{spec.points} points at order {spec.max_order} need {needed / 2**30:.1f} GiB a worker"
-        raise InputError("points", what, "use fewer points, lower cumulants.orders or a smaller ensemble.block")
-    if spec.subbatch * spec.net.units * ((spec.points + 1) // 2) >= 2**31:
+        weights = spec.net.sampler == "weights" and spec.net.units > 1000
+        remedy = (
+            "use smaller widths or sampler: conditional" if weights else "use fewer points or lower cumulants.orders"
+        )
+        raise InputError("sampler" if weights else "points", what, f"use {remedy}")
+    if spec.subbatch * spec.net.units >= 2**25:
         what = f"{spec.networks} networks of {spec.net.units} features a block overflow the counters"
-        raise InputError("block", what, f"use {SUBBATCHES * 2**20 // spec.net.units} or less")
+        raise InputError("block", what, f"use {SUBBATCHES * 2**24 // spec.net.units} or less")

@@ -63,6 +63,26 @@ def neurons(s: jax.Array, points: int, order: int, weight: jax.Array | None = No
     return sums
 
 
+def rescaled(sums: Sums, root: jax.Array, points: int) -> Sums:
+    """The sums of features s_a root_a from those of s_a, float64."""
+    orders = {"first": 2, "third": 6, "moment6": 6, "mixed6": 6, "fourth": 8}
+    factors = {name: leg_factors(root, points, orders[name]) for name in sums if name in orders}
+    factors |= {name: pair_factors(root, points) for name in sums if name not in orders}
+    return {name: value * factors[name] for name, value in sums.items()}
+
+
+def leg_factors(root: jax.Array, points: int, order: int) -> jax.Array:
+    """Product of root_a over the legs of every component."""
+    return root[multisets(points, order)].prod(axis=1)
+
+
+def pair_factors(root: jax.Array, points: int) -> jax.Array:
+    """Product of root_a over the legs of every product of two pairs."""
+    pairs = leg_factors(root, points, 2)
+    left, right = np.triu_indices(len(multisets(points, 2)))
+    return pairs[left] * pairs[right]
+
+
 def totals(c: Conditional, points: int, order: int) -> Sums:
     """Sums for the law of total cumulance."""
     sums = matrices(c.k2, points, order)

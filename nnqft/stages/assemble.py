@@ -72,6 +72,7 @@ def _dataset(scan: Scan, points: str, group: list[Architecture], source: Source)
         "centre": (("pair",), np.zeros(P)),
         "amplitude": (("moment",), np.zeros(4)),
         "pooled": ((), np.int64(0)),
+        "textbook": ((), np.False_),
         "networks": ((), np.int64(0)),
         "kind": ((), np.array("", dtype=object)),
         "budget": ((), np.array("", dtype=object)),
@@ -86,8 +87,8 @@ def _dataset(scan: Scan, points: str, group: list[Architecture], source: Source)
             sums, outcome = source.sums(one)
             entry = {
                 "count": sums.groups.count, "centre": sums.centre, "amplitude": astuple(sums.amplitude)[:4],
-                "pooled": sums.amplitude.pooled, "networks": sums.networks, "kind": one.kind, "budget": outcome,
-                "tail_sums": sums.tail_sums,
+                "pooled": sums.amplitude.pooled, "textbook": sums.amplitude.textbook, "networks": sums.networks,
+                "kind": one.kind, "budget": outcome, "tail_sums": sums.tail_sums,
             }  # fmt: skip
             for name, value in entry.items():
                 arrays[name][a, w] = value
@@ -103,6 +104,6 @@ def _dataset(scan: Scan, points: str, group: list[Architecture], source: Source)
                 arrays[name][a, w] = value
     coords = coordinates(group) | {"width": np.array(scan.widths, dtype=np.int64), "power": [1, 2, 3, 4]}
     coords |= component_coordinates(n, [k for k in orders if any(DIMENSION[k] in d for d in names.values())])
-    coords |= point_coordinates(scan, points) | {"moment": ["four", "six", "eight", "common"]}
+    coords |= point_coordinates(scan, points) | {"moment": np.array(["four", "six", "eight", "common"], dtype=object)}
     data = {name: (names[name], value) for name, value in arrays.items()}
     return dataset(data, coords, "power sums by jackknife group (see the documentation of the estimators)")

@@ -63,7 +63,9 @@ def _estimate(cell: xr.Dataset, points: int) -> CumulantEstimate:
         if values is not None and not np.isnan(values).all():
             sums[field.name] = values
     groups = PowerSums(cell["count"].values, **sums)
-    amplitude = Amplitude(*(float(m) for m in cell["amplitude"].values), pooled=int(cell["pooled"]))
+    amplitude = Amplitude(
+        *(float(m) for m in cell["amplitude"].values), pooled=int(cell["pooled"]), textbook=bool(cell["textbook"])
+    )
     largest = cell["tail_largest"].values
     centre, tail_sums = cell["centre"].values, cell["tail_sums"].values
     return estimate(groups, centre, points, amplitude, largest[~np.isnan(largest)], tail_sums)

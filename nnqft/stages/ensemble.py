@@ -41,15 +41,14 @@ class Generation:
     store: LeafStore
     rows: dict[str, Row]
     budget: Budget
-    replicates: int
     cluster: str
 
 
-def generate(leaf: Leaf, budget: Budget, folder: Path, cluster: str, replicates: int = 64) -> None:
+def generate(leaf: Leaf, budget: Budget, folder: Path, cluster: str) -> None:
     """Compute what is missing of a leaf's blocks, as many of each cell as the budget says, and write its manifest.
 
     Committed blocks are never recomputed, unless their checksum fails. A crash at any moment loses at most the blocks
-    in flight. `replicates`: jackknife groups for the errors that a budget with a target looks at.
+    in flight.
 
     Raises:
         GenerationError: when blocks stay bad (a full disk, or statistics that are not finite).
@@ -59,7 +58,7 @@ def generate(leaf: Leaf, budget: Budget, folder: Path, cluster: str, replicates:
     with locked(store.lock, patience=3600):
         wanted: Blocks = {cell.identity: budget.pilot for cell in leaf.cells}
         rows = _prepare(store, leaf, wanted)
-        job = Generation(leaf, store, rows, budget, replicates, cluster)
+        job = Generation(leaf, store, rows, budget, cluster)
         while True:
             digests = _fill(job, wanted)
             errors = {cell.identity: _errors(job, cell, wanted[cell.identity]) for cell in leaf.cells}
@@ -134,7 +133,7 @@ def _errors(job: Generation, cell: Cell, blocks: int) -> tuple[dict[str, float],
     if not job.budget.target:
         return {}, True
     row = job.rows[cell.identity]
-    sums = merged(cell, row.centre, job.store.read(row.index, range(blocks)), job.replicates)
+    sums = merged(cell, row.centre, job.store.read(row.index, range(blocks)), job.budget.replicates)
     return target_errors(cell, sums, row.scale, [name for name, _ in job.budget.target])
 
 
@@ -178,5 +177,5 @@ def _manifest(
     for cell in cells:
         if cell["budget"] == "ceiling":
             log.warning("%s, width %d: stopped at ensemble.networks, above its target", job.leaf.name, cell["width"])
-    budget = {"pilot": job.budget.pilot, "most": job.budget.most, "target": dict(job.budget.target)}
-    return {"leaf": job.leaf.name, "static": job.leaf.static, "generator": GENERATOR, "budget": budget, "cells": cells}
+    receipt = {"leaf": job.leaf.name, "static": job.leaf.static, "generator": GENERATOR}
+    return receipt | {"budget": job.budget.specification(), "cells": cells}

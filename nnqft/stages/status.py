@@ -103,10 +103,10 @@ def _receipted(leaf: Leaf, wanted: Budget, layout: Layout) -> dict[str, int]:
     try:
         receipt = json.loads(path.read_text(encoding="utf-8"))
         there = {str(c["identity"]): int(c["blocks"]) for c in receipt["cells"]}
-        budget_there = receipt["budget"]["pilot"], receipt["budget"]["most"], receipt["budget"]["target"]
+        budget_there = receipt["budget"]
     except (OSError, ValueError, KeyError, TypeError):
         return {}
-    same = budget_there == (wanted.pilot, wanted.most, dict(wanted.target))
+    same = budget_there == wanted.specification()
     return there if same and there.keys() == {cell.identity for cell in leaf.cells} else {}
 
 

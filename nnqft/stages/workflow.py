@@ -38,8 +38,7 @@ class Workflow:
     def leaf_parameters(self, name: str) -> str:
         """Canonical JSON of all that a leaf's receipt depends on; a change reruns that leaf and nothing else."""
         wanted = budget(self.scan)
-        more = {"blocks": wanted.most} | ({"target": [*wanted.target]} if wanted.target else {})
-        return canonical_json(self.leaves[name].specification() | more)
+        return canonical_json(self.leaves[name].specification() | {"budget": wanted.specification()})
 
     def parameters(self, *keys: str) -> str:
         """Canonical JSON of what a later stage depends on: what was sampled under which name, `keys`, and the version.

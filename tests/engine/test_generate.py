@@ -33,7 +33,7 @@ def scan(**changes):
 
 def run(s, root, cluster="inline"):
     for leaf in leaves(s):
-        generate(leaf, budget(s), root / leaf.name, cluster, s.ensemble.replicates)
+        generate(leaf, budget(s), root / leaf.name, cluster)
     return Layout(root)
 
 

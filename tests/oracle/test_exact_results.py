@@ -40,7 +40,7 @@ def measured(root, seed, nets, widths, networks, **ensemble):
     scan = check(parse_scan(data), "test")
     layout = Layout(root)
     for leaf in leaves(scan):
-        generate(leaf, budget(scan), layout.leaf(leaf.name), "inline", scan.ensemble.replicates)
+        generate(leaf, budget(scan), layout.leaf(leaf.name), "inline")
     assemble(scan, layout)
     estimate_cumulants(scan, layout)
     tree = xr.open_datatree(layout.store("cumulants"), engine="zarr")

@@ -9,5 +9,4 @@ from nnqft.stages.job import job
 if __name__ == "__main__":
     with job(snakemake) as (scan, layout):  # noqa: F821 - Snakemake defines it
         leaf = {leaf.name: leaf for leaf in leaves(scan)}[snakemake.wildcards.leaf]  # noqa: F821
-        folder, replicates = layout.leaf(leaf.name), scan.ensemble.replicates
-        stage.generate(leaf, budget(scan), folder, cluster_name(), replicates)
+        stage.generate(leaf, budget(scan), layout.leaf(leaf.name), cluster_name())
