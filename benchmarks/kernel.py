@@ -56,8 +56,7 @@ def ratio(activation: str, width: int, depth: int, points: int, turns: int) -> t
     """Median, lowest and highest ratio of processor times over some turns."""
     a = architecture(np.linspace(-1, 1, points)[:, None], activation, depth, 1.0, 1.0)
     net = network(a, width, "conditional", "float32")
-    tile = max(1, TILE // width)
-    tile = tile // SLOTS * SLOTS if tile >= SLOTS else tile
+    tile = max(SLOTS, TILE // (width * points) // SLOTS * SLOTS)
     run = compiled(net, points, tile)
     law = jnp.array([3, 5], dtype=jnp.uint32), jnp.asarray(a.x), jnp.float64(1.0), jnp.float64(1.0)
 

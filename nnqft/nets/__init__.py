@@ -6,6 +6,7 @@ last bits of a block would depend on the number of cores. Parallelism comes from
 
 import os
 
+os.environ["OPENBLAS_NUM_THREADS"] = "1"  # LAPACK's threads cost more than small matrices do
 os.environ["NPROC"] = "1"  # read when the CPU client starts, at the first computation
 
 import jax

@@ -20,7 +20,7 @@ from nnqft.core.packing import pack, unpack
 from nnqft.nets import base
 from nnqft.nets.base import Array, Features, Independence, Known, Network, Quality
 from nnqft.nets.deep import FiniteWidth, chain, fourth_moments, plain_step
-from nnqft.nets.draws import stacked
+from nnqft.nets.draws import layer
 from nnqft.nets.influence import gaussian_paths, moment_fluctuation, sum_over_pairings
 from nnqft.nets.kernels import evaluate, first_factor, first_kernel, gp_kernel, has_closed_kernel, kernel_map
 from nnqft.nets.lanes import first_units, radial_moments
@@ -105,17 +105,17 @@ class MLP(Network):
     ) -> Features:
         """phi(z^(L)): see :class:`nnqft.nets.base.Network`."""
         variance = self._variance(x, sigma_w, sigma_b)
-        units, below, law = x.T, x.T, self.first_law
+        units, law, square = x.T, self.first_law, None
         for number, count in enumerate(self.layers(self.width), start=1):
-            below, weight = units, sigma_w**2 / units.shape[-2]
-            z = draw_layer(
-                law, subkey(key, number), network, count, below, weight, sigma_b**2, self.sampler, self.dtype
-            )
+            place = subkey(key, number), network, count, units, sigma_w**2 / units.shape[-2], sigma_b**2
+            if law.gaussian:
+                z, square = layer(*place, self.sampler, self.dtype)
+            else:
+                z = draw_layer(law, *place, self.sampler, self.dtype)
             units, law = self.activation(normalise(self.options.norm, z), variance), self.hidden_law
-        if self.options.norm != "none" or not self.last_law.gaussian:
+        if self.options.norm != "none" or square is None or not self.last_law.gaussian:
             return Features(units)
-        gram = _gram(stacked(below, sigma_w**2 / below.shape[-2], sigma_b**2))
-        return Features(units, jnp.broadcast_to(gram, (len(network), *gram.shape[-2:])))
+        return Features(units, jnp.broadcast_to(square, (len(network), *square.shape[-2:])))
 
     def unit(
         self,
@@ -305,7 +305,3 @@ class MLP(Network):
                 total = step / root
             kernel, total = sigma_b**2 + sigma_w**2 * average, sigma_w**2 * total
         return total
-
-
-def _gram(matrix: jax.Array) -> jax.Array:
-    return jnp.einsum("...ka,...kb->...ab", matrix, matrix, precision="highest")

@@ -30,7 +30,7 @@ from pydantic import AfterValidator
 from nnqft.core.gaussian import Unit, packed_moments
 from nnqft.core.normals import lane_normals, subkey, threefry
 from nnqft.core.packing import multisets, rank
-from nnqft.nets.draws import neurons, stacked
+from nnqft.nets.draws import layer
 
 Array = NDArray[np.float64]
 
@@ -140,7 +140,7 @@ def draw_layer(
     layers are drawn by `sampler`, others weight by weight.
     """
     if law.gaussian:
-        return neurons(key, network, count, stacked(features, weight, bias), sampler, dtype)
+        return layer(key, network, count, features, weight, bias, sampler, dtype)[0]
     lane = jnp.arange(count, dtype=jnp.uint32)
     return draw_units(law, key, network[:, None], lane, count, features, weight, bias, dtype)
 

@@ -28,8 +28,8 @@ SLOTS = 16
 """Maxima of the sizes of deviations kept for each sub-batch."""
 GAUSSIAN = (3.0, 15.0, 105.0)
 """Standardised moments of Gaussian weights, orders 4, 6, 8."""
-TILE = 8192
-"""Hidden units of one tile of networks: what fits a core's cache."""
+TILE = 49152
+"""Features of one tile of networks, at all points together: what fits a core's cache. (At least SLOTS networks.)"""
 LANES = 2048
 """Features of one tile where they are pooled."""
 
@@ -140,8 +140,8 @@ def tile_lanes(spec: BlockSpec) -> int:
     """Samples of one tile: networks; or pooled features, always as many, so that one kernel serves all widths."""
     if spec.kind == "neurons" and any_width(spec.net):
         return LANES
-    tile = int(np.clip(TILE * 4 * spec.points // spec.net.working_set(spec.points), 1, spec.subbatch))
-    return tile // SLOTS * SLOTS if tile >= SLOTS else tile
+    tile = int(np.clip(4 * TILE // spec.net.working_set(spec.points), SLOTS, max(SLOTS, spec.subbatch)))
+    return tile // SLOTS * SLOTS
 
 
 @lru_cache(maxsize=512)

@@ -131,12 +131,12 @@ def test_memory_does_not_grow_with_the_block():
 
 
 GOLDEN = {
-    ("marginal", "float64", "conditional", 2): 0.0,
-    ("marginal", "float32", "conditional", 1): 0.0,
-    ("product", "float64", "weights", 2): 0.0,
-    ("total", "float32", "conditional", 3): 0.0,
-    ("neurons", "float32", "conditional", 1): 0.0,
-    ("neurons", "float64", "tilted", 1): 0.0,
+    ("marginal", "float64", "conditional", 2): -929.2372958130245,
+    ("marginal", "float32", "conditional", 1): -719.0930561487205,
+    ("product", "float64", "weights", 2): -7317.837941692376,
+    ("total", "float32", "conditional", 3): -454.5409905004675,
+    ("neurons", "float32", "conditional", 1): 11319.842766505562,
+    ("neurons", "float64", "tilted", 1): 4806.278587789639,
 }
 
 
