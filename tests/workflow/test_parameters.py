@@ -11,6 +11,7 @@ from nnqft.stages.workflow import workflow
 
 ROOT = Path(__file__).parents[2]
 SCAN = yaml.safe_load((ROOT / "config" / "hms.yaml").read_text())
+TARGET = SCAN["ensemble"].pop("target")
 RULES = "\n".join(p.read_text() for p in sorted((ROOT / "workflow" / "rules").glob("*.smk")))
 
 STAGES = {"assemble", "cumulants", "theory", "couplings", "flow", "figures", "tables", "report"}
@@ -69,3 +70,11 @@ def test_leaves_do_not_move_with_names_cutoffs_or_replicates():
         assert {k: after.leaf_parameters(k) for k in after.leaves} == {
             k: before.leaf_parameters(k) for k in before.leaves
         }
+
+
+def test_with_a_target_the_replicates_decide_how_many_blocks_there_are():
+    """Errors are judged by them, so another number of them is another receipt."""
+    one, two = ({"replicates": r, "target": TARGET} for r in (64, 256))
+    found = [workflow(changed("ensemble", SCAN["ensemble"] | more), "test") for more in (one, two)]
+    for name in found[0].leaves:
+        assert found[0].leaf_parameters(name) != found[1].leaf_parameters(name)

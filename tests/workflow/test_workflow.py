@@ -110,8 +110,8 @@ def test_adding_a_width_reruns_no_other_generation(finished, tmp_path):
     targets = [f"results/tiny/receipts/{stage}.json" for stage in ("flow", "theory")]
     result = call([*NNQFT, "run", "scan.yaml", "--", *targets], folder)
     assert result.returncode == 0, result.stderr
-    assert "6 cells x 2 blocks, 8 committed, 4 to compute" in result.stderr
-    assert "3 cells x 2 blocks, 4 committed, 2 to compute" in result.stderr
+    assert "6 cells, 12 blocks, 8 committed, 4 to compute" in result.stderr
+    assert "3 cells, 6 blocks, 4 committed, 2 to compute" in result.stderr
     verdict = call([*NNQFT, "verify", "scan.yaml"], folder)
     assert verdict.returncode == 0, verdict.stdout
 
