@@ -7,6 +7,7 @@ d<f>/dK_aa = <d_a^2 f> / 2, so that coincident and collinear points need no spec
 
 from collections.abc import Callable
 from functools import lru_cache
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -104,17 +105,25 @@ def relu_determinant(aa: jax.Array, ab: jax.Array, bb: jax.Array) -> jax.Array:
     return jnp.where(determinant > 4 * np.finfo(float).eps * aa * bb, determinant, 0.0)
 
 
+def _module(array: jax.Array) -> Any:
+    """NumPy for NumPy's arrays, which need no compiler; else jax.numpy."""
+    return np if isinstance(array, np.ndarray) else jnp
+
+
 def _erf(aa: jax.Array, ab: jax.Array, bb: jax.Array) -> jax.Array:
     """Williams 1997."""
-    return 2 / jnp.pi * jnp.arcsin(2 * ab / (jnp.sqrt(1 + 2 * aa) * jnp.sqrt(1 + 2 * bb)))
+    xp = _module(ab)
+    return 2 / xp.pi * xp.arcsin(2 * ab / (xp.sqrt(1 + 2 * aa) * xp.sqrt(1 + 2 * bb)))
 
 
 def _sin(aa: jax.Array, ab: jax.Array, bb: jax.Array) -> jax.Array:
-    return (jnp.exp(-(aa + bb) / 2 + ab) - jnp.exp(-(aa + bb) / 2 - ab)) / 2
+    xp = _module(ab)
+    return (xp.exp(-(aa + bb) / 2 + ab) - xp.exp(-(aa + bb) / 2 - ab)) / 2
 
 
 def _cos(aa: jax.Array, ab: jax.Array, bb: jax.Array) -> jax.Array:
-    return (jnp.exp(-(aa + bb) / 2 + ab) + jnp.exp(-(aa + bb) / 2 - ab)) / 2
+    xp = _module(ab)
+    return (xp.exp(-(aa + bb) / 2 + ab) + xp.exp(-(aa + bb) / 2 - ab)) / 2
 
 
 def _gelu(aa: jax.Array, ab: jax.Array, bb: jax.Array) -> jax.Array:
@@ -122,16 +131,18 @@ def _gelu(aa: jax.Array, ab: jax.Array, bb: jax.Array) -> jax.Array:
 
     By Stein's lemma twice; <g> = 1/4 + arcsin(s) / 2 pi and Price's theorem gives the rest as its derivatives.
     """
+    xp = _module(ab)
     product = (1 + aa) * (1 + bb)
-    root = jnp.sqrt(product - ab**2)
-    g = 0.25 + jnp.arcsin(ab / jnp.sqrt(product)) / (2 * jnp.pi)
+    root = xp.sqrt(product - ab**2)
+    g = 0.25 + xp.arcsin(ab / xp.sqrt(product)) / (2 * xp.pi)
     curvature = aa / (1 + aa) + bb / (1 + bb)
-    return ab * g + (aa * bb + ab**2 - ab**2 * curvature) / (2 * jnp.pi * root)
+    return ab * g + (aa * bb + ab**2 - ab**2 * curvature) / (2 * xp.pi * root)
 
 
 def _gauss(aa: jax.Array, ab: jax.Array, bb: jax.Array) -> jax.Array:
     """<exp(z_a - K_aa) exp(z_b - K_bb)>, HMS 2008.08601 section 2.2."""
-    return jnp.exp(ab - (aa + bb) / 2)
+    xp = _module(ab)
+    return xp.exp(ab - (aa + bb) / 2)
 
 
 CLOSED: dict[str, PairAverage] = {

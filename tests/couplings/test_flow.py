@@ -105,8 +105,8 @@ def test_exact_beta_is_the_derivative_of_the_fit(oracle, net, points, model):
     columns = design(vertex_integrals(net, 1.0, 1.0, x, [2.0]), model)[0]
     ((again, at_fit),) = fits(net, 1.0, x, [2.0], columns @ fit.values, replicates, model)
     np.testing.assert_allclose(again.values, fit.values, rtol=1e-8)
-    np.testing.assert_allclose(at_fit.values, beta.theory, rtol=3e-6)  # an ill-conditioned fit of two couplings
-    np.testing.assert_allclose(at_fit.theory, beta.theory, rtol=3e-6)
+    np.testing.assert_allclose(at_fit.values, beta.theory, rtol=1e-6)
+    np.testing.assert_allclose(at_fit.theory, beta.theory, rtol=1e-6)
 
 
 def test_a_refused_fit_has_no_beta(oracle):
