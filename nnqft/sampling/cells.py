@@ -1,6 +1,6 @@
 """The points of a scan: every (architecture, width) and how it is sampled, and the leaves that own them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any
 
@@ -28,6 +28,10 @@ class Cell:
     block: int
     max_order: int
     kernel_version: int = KERNEL_VERSION
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Fields alone: what is cached is found again. (A pickled activation is another one, and compiles again.)"""
+        return Cell, tuple(getattr(self, f.name) for f in fields(self))
 
     def draws(self) -> dict[str, Any]:
         """Content that seeds the draws: seed, architecture, width. Nothing else."""
