@@ -19,7 +19,6 @@ ROOT = SCAN.root
 
 
 wildcard_constraints:
-    leaf="[A-Za-z0-9._-]+",
     points="|".join(SCAN.point_sets),
 
 
@@ -37,7 +36,7 @@ include: "workflow/rules/report.smk"
 rule all:
     default_target: True
     input:
-        expand(rules.ensemble.output.manifest, leaf=list(SCAN.leaves)),
+        MANIFESTS,
         rules.assemble.output.receipt,
         rules.cumulants.output.receipt,
         rules.theory.output.receipt,

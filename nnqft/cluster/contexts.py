@@ -7,7 +7,8 @@ NNQFT_CLUSTER, never by the scan.
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from threading import Lock
 from typing import Any
 
 from nnqft.core.errors import InputError
@@ -40,21 +41,28 @@ def cluster_name() -> str:
 
 @contextmanager
 def runner(name: str) -> Iterator[Runner]:
-    """Open a cluster for the duration of the context.
+    """Open a cluster for the duration of the context, when it is first used. Several threads may use it at once.
 
     Raises:
-        InputError: for a name that is no cluster, or an address where no scheduler answers.
+        InputError: for a name that is no cluster; when used, for an address where no scheduler answers.
     """
     if name == "inline":
         yield _inline
-    elif name.startswith(("tcp://", "tls://")):
-        with _client(name) as client:
-            yield lambda function, arguments: _distributed(client, function, arguments)
-    elif name.partition(":")[0] == "local":
-        with local_cluster(local_workers(name)) as address, _client(address) as client:
-            yield lambda function, arguments: _distributed(client, function, arguments)
-    else:
+        return
+    local = name.partition(":")[0] == "local"
+    if not local and not name.startswith(("tcp://", "tls://")):
         raise InputError(f"NNQFT_CLUSTER={name}", "is no cluster", "use inline, local, local:N or tcp://host:port")
+    workers, opening, clients = local_workers(name) if local else 0, Lock(), []
+    with ExitStack() as stack:
+
+        def run(function: Callable[..., Any], arguments: Sequence[tuple[Any, ...]]) -> Results:
+            with opening:
+                if not clients:
+                    address = stack.enter_context(local_cluster(workers)) if local else name
+                    clients.append(stack.enter_context(_client(address)))
+            return _distributed(clients[0], function, arguments)
+
+        yield run
 
 
 @contextmanager

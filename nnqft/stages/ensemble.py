@@ -1,8 +1,9 @@
-"""Generation: fill the blocks of one leaf, check every one of them, write its receipt."""
+"""Generation: fill the blocks of some leaves, check every one of them, write their receipts."""
 
 import hashlib
 import logging
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nnqft.cluster.contexts import runner
+from nnqft.cluster.contexts import Runner, runner
 from nnqft.core.normals import GENERATOR
 from nnqft.estimation.reference import centre_and_scale
 from nnqft.sampling.budget import Budget
@@ -22,6 +23,8 @@ from nnqft.storage.leafstore import LeafStore, Row
 log = logging.getLogger("nnqft")
 
 PASSES = 3
+AT_ONCE = 4
+"""Leaves under way at once."""
 TASK_NEURONS = 6e7
 """Work in one task: about a second, so that a kernel is not compiled on every worker for a blink of work."""
 
@@ -41,32 +44,55 @@ class Generation:
     store: LeafStore
     rows: dict[str, Row]
     budget: Budget
-    cluster: str
+    run: Runner
 
 
 def generate(leaf: Leaf, budget: Budget, folder: Path, cluster: str) -> None:
-    """Compute what is missing of a leaf's blocks, as many of each cell as the budget says, and write its manifest.
+    """One leaf of :func:`generate_all`."""
+    generate_all([(leaf, folder)], budget, cluster)
 
-    Committed blocks are never recomputed, unless their checksum fails. A crash at any moment loses at most the blocks
-    in flight.
+
+def generate_all(leaves: Sequence[tuple[Leaf, Path]], budget: Budget, cluster: str) -> None:
+    """Compute what is missing of the blocks of some leaves, and write the manifest of each into its folder.
+
+    As many blocks of each cell as the budget says. Committed blocks are never recomputed, unless their checksum fails.
+    A crash at any moment loses at most the blocks in flight. On a cluster a few leaves are under way at once, so that
+    workers stay busy while one of them is checked.
 
     Raises:
         GenerationError: when blocks stay bad (a full disk, or statistics that are not finite).
-        TimeoutError: when another process keeps writing this leaf.
+        TimeoutError: when another process keeps writing a leaf.
     """
+    with runner(cluster) as run, ThreadPoolExecutor(1 if cluster == "inline" else AT_ONCE) as pool:
+        jobs = [pool.submit(_generate, leaf, budget, folder, run) for leaf, folder in leaves]
+        try:
+            for job in as_completed(jobs):
+                job.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def planned_neurons(leaf: Leaf, budget: Budget) -> float:
+    """Neurons that the first blocks of a leaf take, roughly: how long a job it is."""
+    return sum(budget.pilot * _neurons(cell) for cell in leaf.cells)
+
+
+def _generate(leaf: Leaf, budget: Budget, folder: Path, run: Runner) -> None:
     store = LeafStore(folder)
     with locked(store.lock, patience=3600):
         wanted: Blocks = {cell.identity: budget.pilot for cell in leaf.cells}
         rows = _prepare(store, leaf, wanted)
-        job = Generation(leaf, store, rows, budget, cluster)
+        job = Generation(leaf, store, rows, budget, run)
         while True:
             digests = _fill(job, wanted)
             errors = {cell.identity: _errors(job, cell, wanted[cell.identity]) for cell in leaf.cells}
             more = {i: budget.more(wanted[i], *errors[i]) for i in wanted}
             if more == wanted:
                 break
+            short = sum(more[i] > wanted[i] for i in wanted)
             wanted = more
-            log.info("%s: %d cells want more blocks to reach their target", leaf.name, len(leaf.cells))
+            log.info("%s: %d cells want more blocks to reach their target", leaf.name, short)
             store.grow(leaf.static, [], max(wanted.values()), _shapes(leaf))
         write_json(store.manifest, _manifest(job, wanted, digests, errors))
 
@@ -115,7 +141,7 @@ def _fill(job: Generation, wanted: Blocks) -> dict[str, list[str]]:
     for _ in range(PASSES):
         tasks = [task for cell in leaf.cells for task in _tasks(job, cell, done[cell.identity])]
         if tasks:
-            _run(tasks, job.cluster, leaf.name)
+            _run(tasks, job.run, leaf.name)
         checked = {i: store.good(index[i], wanted[i]) for i in wanted}
         done = {identity: good for identity, (good, _) in checked.items()}
         if all(good.all() for good in done.values()):
@@ -139,24 +165,27 @@ def _errors(job: Generation, cell: Cell, blocks: int) -> tuple[dict[str, float],
 
 def _tasks(job: Generation, cell: Cell, done: NDArray[np.bool_]) -> list[tuple[Any, ...]]:
     missing = np.flatnonzero(~done)
-    cost = cell.block * (cell.width * cell.architecture.depth + 50)
-    size = max(1, int(TASK_NEURONS / cost))
+    size = max(1, int(TASK_NEURONS / _neurons(cell)))
     return [
         (str(job.store.folder), cell, job.rows[cell.identity], [int(b) for b in missing[i : i + size]])
         for i in range(0, len(missing), size)
     ]
 
 
-def _run(tasks: list[tuple[Any, ...]], cluster: str, name: str) -> None:
+def _neurons(cell: Cell) -> float:
+    """Work in a block, in neurons."""
+    return cell.block * (cell.width * cell.architecture.depth + 50)
+
+
+def _run(tasks: list[tuple[Any, ...]], run: Runner, name: str) -> None:
     tasks.sort(key=lambda task: -task[1].width)
     total = sum(len(task[3]) for task in tasks)
     finished, shown = 0, 0
-    with runner(cluster) as run:
-        for _, computed in run(compute_blocks, tasks):
-            finished += computed
-            if finished == total or finished >= shown + total / 20:
-                log.info("%s: %d of %d blocks", name, finished, total)
-                shown = finished
+    for _, computed in run(compute_blocks, tasks):
+        finished += computed
+        if finished == total or finished >= shown + total / 20:
+            log.info("%s: %d of %d blocks", name, finished, total)
+            shown = finished
 
 
 def _manifest(

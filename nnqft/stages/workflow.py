@@ -12,10 +12,13 @@ from nnqft.sampling.check import check
 from nnqft.spec.grid import architectures
 from nnqft.spec.load import parse_scan
 from nnqft.spec.model import Scan
+from nnqft.stages.ensemble import planned_neurons
 from nnqft.stages.layout import by_points
 
 FIGURES = ("deviations", "scaling", "couplings", "pulls")
 FORMATS = ("pdf", "png", "csv")
+BATCH_NEURONS = 1e11
+"""Work in one generation job: some minutes, so that a scan of small ensembles does not start a process for each."""
 TABLES = ("cumulants", "couplings", "agreement")
 
 
@@ -34,6 +37,20 @@ class Workflow:
     def leaves(self) -> dict[str, Leaf]:
         """Leaves by name."""
         return {leaf.name: leaf for leaf in leaves(self.scan)}
+
+    @cached_property
+    def batches(self) -> list[tuple[str, ...]]:
+        """Names of the leaves that one job generates: many where there is little work in each, else one."""
+        wanted, found, work = budget(self.scan), [], BATCH_NEURONS
+        for name, leaf in self.leaves.items():
+            more = planned_neurons(leaf, wanted)
+            if work + more > BATCH_NEURONS:
+                found.append([name])
+                work = more
+            else:
+                found[-1].append(name)
+                work += more
+        return [tuple(names) for names in found]
 
     def leaf_parameters(self, name: str) -> str:
         """Canonical JSON of all that a leaf's receipt depends on; a change reruns that leaf and nothing else."""

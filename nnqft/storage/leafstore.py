@@ -12,7 +12,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import zarr
@@ -97,9 +97,9 @@ class LeafStore:
 
     def commit(self, row: int, block: int, moments: NDArray, tail: NDArray, count: NDArray) -> None:
         """Write one block: data first, the count that commits it last."""
-        group = zarr.open_group(self._group, mode="r+")
+        arrays = self._arrays("r+")
         for name, value in (("moments", moments), ("tail", tail), ("count", count)):
-            _array(group, name)[row, block] = value
+            arrays[name][row, block] = value
 
     def read(self, row: int, blocks: Iterable[int]) -> dict[str, NDArray]:
         """Arrays (blocks, ...) of one cell, every chunk checked.
@@ -107,10 +107,10 @@ class LeafStore:
         Raises:
             CorruptBlockError: naming the first block that is missing, incomplete or fails its checksum.
         """
-        group = zarr.open_group(self._group, mode="r")
+        arrays = self._arrays("r")
         found: dict[str, list[NDArray]] = {name: [] for name in ARRAYS}
         for block in blocks:
-            values = self._read_block(group, row, block)
+            values = _read_block(arrays, row, block)
             if values is None:
                 raise CorruptBlockError(self.folder, row, block)
             for name in ARRAYS:
@@ -119,30 +119,28 @@ class LeafStore:
 
     def good(self, row: int, blocks: int) -> tuple[NDArray[np.bool_], list[str]]:
         """Which of the first `blocks` blocks are committed and intact, and the digest of each (empty where not)."""
-        group = zarr.open_group(self._group, mode="r")
+        arrays = self._arrays("r")
         digests = []
         for block in range(blocks):
-            values = self._read_block(group, row, block)
+            values = _read_block(arrays, row, block)
             digests.append("" if values is None else _digest(values))
         return np.array([bool(d) for d in digests]), digests
 
     def intact(self, row: int, block: int) -> bool:
         """Whether one block is committed and passes its checks."""
-        return self._read_block(zarr.open_group(self._group, mode="r"), row, block) is not None
+        return _read_block(self._arrays("r"), row, block) is not None
 
     def committed(self, row: int, blocks: int) -> NDArray[np.bool_]:
         """Which of the first `blocks` blocks carry their commit mark (cheap: reads the counts only)."""
-        group = zarr.open_group(self._group, mode="r")
+        arrays = self._arrays("r")
         marks = np.zeros(blocks, dtype=bool)
-        for block in range(min(blocks, _array(group, "count").shape[1])):
-            marks[block] = _safely(group, "count", row, block) is not None
+        for block in range(min(blocks, arrays["count"].shape[1])):
+            marks[block] = _safely(arrays, "count", row, block) is not None
         return marks
 
-    def _read_block(self, group: zarr.Group, row: int, block: int) -> dict[str, NDArray] | None:
-        if block >= _array(group, "count").shape[1]:
-            return None
-        values = {name: _safely(group, name, row, block) for name in reversed(ARRAYS)}
-        return None if any(v is None for v in values.values()) else {k: v for k, v in values.items() if v is not None}
+    def _arrays(self, mode: Literal["r", "r+"]) -> dict[str, zarr.Array]:
+        group = zarr.open_group(self._group, mode=mode)
+        return {name: _array(group, name) for name in ARRAYS}
 
 
 class CorruptBlockError(RuntimeError):
@@ -171,10 +169,21 @@ def _create(group: zarr.Group, name: str, shape: tuple[int, ...]) -> None:
     )
 
 
-def _safely(group: zarr.Group, name: str, row: int, block: int) -> NDArray | None:
+def _read_block(arrays: dict[str, zarr.Array], row: int, block: int) -> dict[str, NDArray] | None:
+    if block >= arrays["count"].shape[1]:
+        return None
+    values: dict[str, NDArray] = {}
+    for name in reversed(ARRAYS):
+        if (value := _safely(arrays, name, row, block)) is None:
+            return None
+        values[name] = value
+    return values
+
+
+def _safely(arrays: dict[str, zarr.Array], name: str, row: int, block: int) -> NDArray | None:
     """A chunk, or None where it is absent or fails its checks (whatever the codec raises)."""
     try:
-        value = np.asarray(_array(group, name)[row, block])
+        value = np.asarray(arrays[name][row, block])
     except Exception:
         return None
     present = value.sum() > 0 if name == "count" else np.isfinite(value).all()

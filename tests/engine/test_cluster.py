@@ -50,8 +50,8 @@ def test_names_that_are_no_cluster_are_refused(name):
 
 def test_an_address_where_nobody_answers_is_refused(monkeypatch):
     monkeypatch.setattr("nnqft.cluster.contexts.PATIENCE", "1s")
-    with pytest.raises(InputError, match="no scheduler answers"), runner("tcp://127.0.0.1:9"):
-        pass
+    with runner("tcp://127.0.0.1:9") as run, pytest.raises(InputError, match="no scheduler answers"):
+        run(square, [(2,)])
 
 
 def test_the_name_comes_from_the_environment(monkeypatch):

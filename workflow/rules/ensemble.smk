@@ -1,28 +1,36 @@
-# Generation: one job a leaf (its blocks run on the Dask cluster), then one dense store for all of them.
-rule ensemble:
-    output:
-        manifest=f"{ROOT}/leaves/{{leaf}}/manifest.json",
-    log:
-        f"{ROOT}/logs/ensemble-{{leaf}}.log",
-    benchmark:
-        f"{ROOT}/benchmarks/ensemble-{{leaf}}.tsv"
-    conda:
-        "../envs/nnqft.yaml"
-    threads: 1 if "://" in os.environ.get("NNQFT_CLUSTER", "") else os.cpu_count()
-    resources:
-        mem_mb=4000,
-        runtime=600,
-    params:
-        specification=lambda wildcards: SCAN.leaf_parameters(wildcards.leaf),
-    message:
-        "networks of {wildcards.leaf}"
-    script:
-        "../scripts/ensemble.py"
+# Generation: one job for as many leaves as keep it busy for minutes (their blocks run on the Dask cluster), then one
+# dense store for all of them.
+MANIFESTS = [f"{ROOT}/leaves/{leaf}/manifest.json" for leaf in SCAN.leaves]
+
+for number, names in enumerate(SCAN.batches):
+
+    rule:
+        name:
+            f"ensemble_{number}"
+        output:
+            [f"{ROOT}/leaves/{leaf}/manifest.json" for leaf in names],
+        log:
+            f"{ROOT}/logs/ensemble-{number}.log",
+        benchmark:
+            f"{ROOT}/benchmarks/ensemble-{number}.tsv"
+        conda:
+            "../envs/nnqft.yaml"
+        threads: 1 if "://" in os.environ.get("NNQFT_CLUSTER", "") else os.cpu_count()
+        resources:
+            mem_mb=4000,
+            runtime=600,
+        params:
+            leaves=names,
+            specification=[SCAN.leaf_parameters(leaf) for leaf in names],
+        message:
+            f"networks of {len(names)} leaves: {', '.join(names)}"
+        script:
+            "../scripts/ensemble.py"
 
 
 rule assemble:
     input:
-        expand(rules.ensemble.output.manifest, leaf=list(SCAN.leaves)),
+        MANIFESTS,
     output:
         receipt=f"{ROOT}/receipts/ensemble.json",
     log:
