@@ -7,9 +7,9 @@ from nnqft.stages.assemble import assemble
 from nnqft.stages.couplings import fit_all_couplings
 from nnqft.stages.cumulants import estimate_cumulants
 from nnqft.stages.ensemble import generate
-from nnqft.stages.figures import draw_figures
+from nnqft.stages.figures import draw_figure
 from nnqft.stages.flow import measure_flow
-from nnqft.stages.layout import Layout
+from nnqft.stages.layout import FIGURES, Layout
 from nnqft.stages.report import write_report
 from nnqft.stages.tables import write_tables
 from nnqft.stages.theory import predict_theory
@@ -45,6 +45,8 @@ def small_results(tmp_path_factory):
 def finished(small_results):
     """The same scan with its figures, tables, report and manifest: (scan, layout)."""
     scan, layout = small_results
-    for stage in (draw_figures, write_tables, write_report):
-        stage(scan, layout)
+    for figure in FIGURES:
+        draw_figure(scan, layout, figure)
+    write_tables(scan, layout)
+    write_report(scan, layout)
     return scan, layout

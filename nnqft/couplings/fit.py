@@ -19,7 +19,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import f as fisher
+from scipy.special import fdtrc
 
 from nnqft.estimation.jackknife import covariance as jackknife_covariance
 
@@ -207,7 +207,7 @@ def _goodness(residual: Array, k: int, samples: Array | None, weights: str) -> t
     if k == 0:
         return 0.0, float("nan"), f"{len(residual)} mode(s) for as many couplings: no degree of freedom is left"
     nu, t2 = len(samples) - 1, float(residual @ residual)
-    return t2 * (nu - k - 1) / nu, float(fisher.sf(t2 * (nu - k + 1) / (nu * k), k, nu - k + 1)), ""
+    return t2 * (nu - k - 1) / nu, float(fdtrc(k, nu - k + 1, t2 * (nu - k + 1) / (nu * k))), ""
 
 
 def _refits(values: Array, samples: Array, linear_map: Array, inflation: float) -> Array:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import chi2 as chi_squared
+from scipy.special import chdtrc
 
 from nnqft.couplings.fit import CouplingFit, pseudo_inverse
 from nnqft.estimation.jackknife import covariance as jackknife_covariance
@@ -172,6 +172,6 @@ def _power_law(logs: Array, amplitude: Array, stderr: Array, used: NDArray[np.bo
     if not known:
         return PowerLaw(float(line[1]), np.nan, height, np.nan, len(logs) - 2, np.nan, used, "the data have no errors")
     chi2, dof = float(np.sum((y - x @ line) ** 2)), len(logs) - 2
-    p_value = float(chi_squared.sf(chi2, dof)) if dof else np.nan
+    p_value = float(chdtrc(dof, chi2)) if dof else np.nan
     reason = "" if dof else "two widths: no degree of freedom is left"
     return PowerLaw(float(line[1]), float(np.sqrt(covariance[1, 1])), height, chi2, dof, p_value, used, reason)

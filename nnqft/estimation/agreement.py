@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy.special import chdtrc, fdtrc, stdtr
 
 from nnqft.estimation.jackknife import stderr
 
@@ -106,14 +106,14 @@ def _hotelling(difference: Array, samples: Array, cut: float) -> tuple[float, in
     scatter = measured - measured.mean(axis=0)
     distance = difference @ to_modes
     T2 = float(distance @ np.linalg.lstsq(scatter.T @ scatter, distance, rcond=None)[0])
-    p_value = float(stats.f.sf(T2 * (nu - m + 1) / (nu * m), m, nu - m + 1))
+    p_value = float(fdtrc(m, nu - m + 1, T2 * (nu - m + 1) / (nu * m)))
     return T2 * (nu - m - 1) / nu, m, p_value
 
 
 def combined_p(p_values: Array) -> float:
     """Fisher's combination of independent p-values (those of different widths and architectures are independent)."""
     p = p_values[np.isfinite(p_values)]
-    return float(stats.chi2.sf(-2 * np.log(np.maximum(p, 1e-300)).sum(), 2 * len(p))) if len(p) else float("nan")
+    return float(chdtrc(2 * len(p), -2 * np.log(np.maximum(p, 1e-300)).sum())) if len(p) else float("nan")
 
 
 def look_elsewhere(worst: float, looks: int, dof: float = np.inf) -> float:
@@ -125,4 +125,4 @@ def look_elsewhere(worst: float, looks: int, dof: float = np.inf) -> float:
     if not looks or np.isnan(worst):
         return float("nan")
     with np.errstate(divide="ignore"):
-        return float(-np.expm1(looks * np.log1p(-2 * stats.t.sf(worst, dof))))
+        return float(-np.expm1(looks * np.log1p(-2 * stdtr(dof, -worst))))

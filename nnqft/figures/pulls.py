@@ -5,7 +5,6 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from scipy.stats import norm
 
 from nnqft.estimation.cumulants import CONNECTED
 from nnqft.figures.comparison import EXACT, Cell, combine, compare
@@ -69,7 +68,7 @@ def histogram(cells: list[Cell]) -> Table:
         together = combine(used)
         for i in range(len(centres)):
             rows.append(
-                (architecture, order, EDGES[i], EDGES[i + 1], count[i], density[i], norm.pdf(centres[i]),
+                (architecture, order, EDGES[i], EDGES[i + 1], count[i], density[i], _normal_density(centres[i]),
                  int(len(pulls) - count.sum()), len(used), len(mine) - len(used), together.chi2, together.modes,
                  together.p_value)
             )  # fmt: skip
@@ -80,9 +79,13 @@ def _drawn(cell: Cell) -> bool:
     return cell.trusted and cell.result.components > 0
 
 
+def _normal_density(x: np.ndarray) -> np.ndarray:
+    return np.exp(-(x**2) / 2) / np.sqrt(2 * np.pi)
+
+
 def _panel(axes: Axes, architectures: list[str], cells: list[Cell], rows: list[dict]) -> None:
     fine = np.linspace(EDGES[0], EDGES[-1], 201)
-    axes.fill_between(fine, norm.pdf(fine), color=NORMAL, linewidth=0, zorder=0)
+    axes.fill_between(fine, _normal_density(fine), color=NORMAL, linewidth=0, zorder=0)
     entries = {}
     for i, architecture in enumerate(architectures):
         mine = [row for row in rows if row["architecture"] == architecture]

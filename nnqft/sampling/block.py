@@ -30,8 +30,8 @@ GAUSSIAN = (3.0, 15.0, 105.0)
 """Standardised moments of Gaussian weights, orders 4, 6, 8."""
 TILE = 49152
 """Features of one tile of networks, at all points together: what fits a core's cache. (At least SLOTS networks.)"""
-LANES = 2048
-"""Features of one tile where they are pooled."""
+LANES = {"float32": 1024, "float64": 512}
+"""Features of one tile where they are pooled: few, because a sub-batch of small networks hardly fills one."""
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,7 @@ def canonical(spec: BlockSpec) -> BlockSpec:
 def tile_lanes(spec: BlockSpec) -> int:
     """Samples of one tile: networks; or pooled features, always as many, so that one kernel serves all widths."""
     if spec.kind == "neurons" and any_width(spec.net):
-        return LANES
+        return LANES[spec.net.dtype]
     tile = int(np.clip(4 * TILE // spec.net.working_set(spec.points), SLOTS, max(SLOTS, spec.subbatch)))
     return tile // SLOTS * SLOTS
 

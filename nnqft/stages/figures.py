@@ -4,12 +4,13 @@ import os
 from pathlib import Path
 
 import xarray as xr
+from matplotlib.figure import Figure
 
 from nnqft.figures import couplings, deviations, pulls, scaling
 from nnqft.figures.style import image
 from nnqft.figures.table import Table
 from nnqft.spec.model import Scan
-from nnqft.stages.layout import Layout, by_points
+from nnqft.stages.layout import FIGURES, Layout, by_points
 from nnqft.storage.product import read_tree
 
 CAPTIONS = {
@@ -20,27 +21,32 @@ CAPTIONS = {
 }
 
 
-def draw_figures(scan: Scan, layout: Layout) -> None:
-    """Write figures/{figure}-{points}.{pdf,png,csv}; FileNotFoundError when a store is missing."""
-    stores = {stage: read_tree(layout.store(stage)) for stage in ("cumulants", "theory", "couplings", "flow")}
+def draw_figure(scan: Scan, layout: Layout, name: str) -> None:
+    """Write one kind of figure, figures/{name}-{points}.{pdf,png,csv}, of every point set.
+
+    Raises:
+        FileNotFoundError: when a store is missing.
+    """
+    stores = {stage: read_tree(layout.store(stage)) for stage in FIGURES[name]}
     layout.figures.mkdir(parents=True, exist_ok=True)
     for points in by_points(scan):
-        draw(layout.figures, points, {stage: tree[points].to_dataset() for stage, tree in stores.items()})
+        draw(layout.figures, name, points, {stage: tree[points].to_dataset() for stage, tree in stores.items()})
 
 
-def draw(folder: Path, points: str, data: dict[str, xr.Dataset]) -> None:
-    """All figures of one point set; data: its group of each store."""
-    cumulants, theory = data["cumulants"], data["theory"]
-    for name, (figure, numbers) in {
-        "deviations": deviations.plot(cumulants, theory, points),
-        "scaling": scaling.plot(cumulants, theory, points),
-        "couplings": couplings.plot(data["couplings"], data["flow"], cumulants, points),
-        "pulls": pulls.plot(cumulants, theory, points),
-    }.items():
-        stem = folder / f"{name}-{points}"
-        replace(stem.with_name(f"{stem.name}.png"), image(figure, "png"))
-        replace(stem.with_name(f"{stem.name}.pdf"), image(figure, "pdf"))
-        write_csv(stem.with_name(f"{stem.name}.csv"), numbers)
+def draw(folder: Path, name: str, points: str, data: dict[str, xr.Dataset]) -> None:
+    """One figure; data: the point set's group of each store it shows."""
+    figure, numbers = _plot(name, points, data)
+    stem = folder / f"{name}-{points}"
+    replace(stem.with_name(f"{stem.name}.png"), image(figure, "png"))
+    replace(stem.with_name(f"{stem.name}.pdf"), image(figure, "pdf"))
+    write_csv(stem.with_name(f"{stem.name}.csv"), numbers)
+
+
+def _plot(name: str, points: str, data: dict[str, xr.Dataset]) -> tuple[Figure, Table]:
+    if name == "couplings":
+        return couplings.plot(data["couplings"], data["flow"], data["cumulants"], points)
+    kind = {"deviations": deviations, "scaling": scaling, "pulls": pulls}[name]
+    return kind.plot(data["cumulants"], data["theory"], points)
 
 
 def write_csv(path: Path, numbers: Table) -> None:

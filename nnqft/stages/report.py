@@ -10,7 +10,7 @@ from nnqft.core.versions import KERNEL_VERSION
 from nnqft.report.render import Citation, Report, Section, picture, render
 from nnqft.spec.model import Scan
 from nnqft.stages.figures import CAPTIONS
-from nnqft.stages.layout import Layout
+from nnqft.stages.layout import FIGURES, Layout
 from nnqft.stages.provenance import CODE, code_checksum, data_checksums, generators, manifest, versions
 from nnqft.stages.summary import (
     agreement_sheet,
@@ -21,7 +21,6 @@ from nnqft.stages.summary import (
     warnings_sheet,
 )
 from nnqft.stages.tables import Group, compare_all, read_groups
-from nnqft.stages.workflow import FIGURES
 from nnqft.storage.files import write_atomic, write_json
 
 

@@ -15,11 +15,8 @@ from nnqft.spec.model import Scan
 from nnqft.stages.ensemble import planned_neurons
 from nnqft.stages.layout import by_points
 
-FIGURES = ("deviations", "scaling", "couplings", "pulls")
-FORMATS = ("pdf", "png", "csv")
 BATCH_NEURONS = 1e11
 """Work in one generation job: some minutes, so that a scan of small ensembles does not start a process for each."""
-TABLES = ("cumulants", "couplings", "agreement")
 
 
 @dataclass(frozen=True)

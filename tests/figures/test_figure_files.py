@@ -15,16 +15,18 @@ from nnqft.figures.numbers import p_text, plain, with_error
 from nnqft.figures.style import image, log_axis, panels
 from nnqft.figures.table import Table, table
 from nnqft.stages.figures import draw
-from nnqft.stages.workflow import FIGURES, FORMATS
+from nnqft.stages.layout import FIGURES, FORMATS
 
 ELSEWHERE = """
 import sys
 from pathlib import Path
 from nnqft.stages.figures import draw
+from nnqft.stages.layout import FIGURES
 from nnqft.storage.product import read_tree
 root, out = Path(sys.argv[1]), Path(sys.argv[2])
-stages = ("cumulants", "theory", "couplings", "flow")
-draw(out, "near", {stage: read_tree(root / f"{stage}.zarr")["near"].to_dataset() for stage in stages})
+for figure, stages in FIGURES.items():
+    data = {stage: read_tree(root / f"{stage}.zarr")["near"].to_dataset() for stage in stages}
+    draw(out, figure, "near", data)
 """
 
 
@@ -83,7 +85,8 @@ def test_a_sweep_shows_its_first_architectures_and_says_so(groups, texts, tmp_pa
     figure, numbers = deviations.plot(group["cumulants"], group["theory"], "ray")
     assert "the first 4 of 6 architectures" in texts(figure)
     assert len(set(numbers.column("architecture"))) == 4
-    draw(tmp_path, "swept", group)  # names with a dollar are text, not mathematics
+    for kind in FIGURES:
+        draw(tmp_path, kind, "swept", group)  # names with a dollar are text, not mathematics
     assert len(list(tmp_path.glob("*.png"))) == 4
 
 

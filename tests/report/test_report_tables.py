@@ -6,6 +6,7 @@ import pytest
 
 from nnqft.figures.table import table
 from nnqft.spec.load import parse_scan
+from nnqft.stages.layout import TABLES
 from nnqft.stages.summary import (
     ROWS,
     agreement_sheet,
@@ -16,7 +17,6 @@ from nnqft.stages.summary import (
     warnings_sheet,
 )
 from nnqft.stages.tables import compare_all, couplings_table, cumulants_table, latex, read_groups
-from nnqft.stages.workflow import TABLES
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ STAGES = {"assemble", "cumulants", "theory", "couplings", "flow", "figures", "ta
 
 
 def parameters(scan, rule):
-    text = RULES.split(f"rule {rule}:")[1].split("\nrule ")[0]
+    text = RULES.split('f"figure_{figure}"' if rule == "figures" else f"rule {rule}:")[1].split("\nrule ")[0]
     call = re.search(r"specification=SCAN\.parameters\((.*?)\)", text, re.DOTALL).group(1)
     flow = workflow(scan, "test")
     keys = flow.sections if "sections" in call else re.findall(r'"(\w+)"', call)

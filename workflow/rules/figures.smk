@@ -1,43 +1,53 @@
-# Figures (PDF, PNG, and the plotted numbers as CSV) and tables.
+# Figures (PDF, PNG, and the plotted numbers as CSV), each kind as soon as its stores are there; and tables.
+for figure, stores in FIGURES.items():
+
+    rule:
+        name:
+            f"figure_{figure}"
+        input:
+            [f"{ROOT}/receipts/{store}.json" for store in stores],
+        output:
+            report(
+                [
+                    f"{ROOT}/figures/{figure}-{points}.png"
+                    for points in SCAN.point_sets
+                ],
+                category="Figures",
+                caption=f"../report/{figure}.rst",
+                labels={"figure": figure},
+            ),
+            [
+                f"{ROOT}/figures/{figure}-{points}.{extension}"
+                for points in SCAN.point_sets
+                for extension in ("pdf", "csv")
+            ],
+        log:
+            f"{ROOT}/logs/figure-{figure}.log",
+        benchmark:
+            f"{ROOT}/benchmarks/figure-{figure}.tsv"
+        conda:
+            "../envs/nnqft.yaml"
+        resources:
+            mem_mb=2000,
+            runtime=60,
+        params:
+            figure=figure,
+            specification=SCAN.parameters("widths", "cumulants", "couplings"),
+        message:
+            f"figures: {figure}"
+        script:
+            "../scripts/figure.py"
+
+
 rule figures:
     input:
-        cumulants=rules.cumulants.output.receipt,
-        theory=rules.theory.output.receipt,
-        couplings=rules.couplings.output.receipt,
-        flow=rules.flow.output.receipt,
-    output:
-        [
-            report(
-                f"{ROOT}/figures/{figure}-{points}.png",
-                category="Figures",
-                subcategory=points,
-                caption=f"../report/{figure}.rst",
-                labels={"figure": figure, "points": points},
-            )
-            for figure in FIGURES
-            for points in SCAN.point_sets
-        ],
         expand(
-            f"{ROOT}/figures/{{figure}}-{{points}}.{{format}}",
+            f"{ROOT}/figures/{{figure}}-{{points}}.{{extension}}",
             figure=FIGURES,
             points=SCAN.point_sets,
-            format=["pdf", "csv"],
+            extension=["png", "pdf", "csv"],
         ),
-    log:
-        f"{ROOT}/logs/figures.log",
-    benchmark:
-        f"{ROOT}/benchmarks/figures.tsv"
-    conda:
-        "../envs/nnqft.yaml"
-    resources:
-        mem_mb=2000,
-        runtime=60,
-    params:
-        specification=SCAN.parameters("widths", "cumulants", "couplings"),
-    message:
-        "figures"
-    script:
-        "../scripts/figures.py"
+    localrule: True
 
 
 rule tables:

@@ -2,7 +2,7 @@
 rule report:
     input:
         rules.assemble.output.receipt,
-        rules.figures.output,
+        rules.figures.input,
         rules.tables.output,
     output:
         page=f"{ROOT}/report.html",
