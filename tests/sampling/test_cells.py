@@ -1,6 +1,11 @@
 """Sweeps, identities, leaves, budgets."""
 
+import pickle
+
+import cloudpickle
+
 from nnqft.core.hashing import digest
+from nnqft.sampling.block import canonical
 from nnqft.sampling.budget import budget
 from nnqft.sampling.cells import cells, leaves
 from nnqft.spec.grid import architectures
@@ -81,3 +86,13 @@ def test_close_points_are_computed_in_double_precision():
     near = {"g": {"activation": "erf", "points": "near", "sigma_b": 1.0}}
     assert {c.precision for c in cells(scan())} == {"float32"}
     assert {c.precision for c in cells(scan(architectures=near))} == {"float64"}
+
+
+def test_a_cell_that_travelled_to_a_worker_has_the_same_compiled_kernel():
+    """Whatever it had cached before: an activation that is pickled by value would compile anew for every task."""
+    for cell in cells(scan()):
+        assert cell.spec
+        there = pickle.loads(cloudpickle.dumps(cell))
+        assert there == cell
+        assert canonical(there.spec) == canonical(cell.spec)
+        assert there.identity == cell.identity

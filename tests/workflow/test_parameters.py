@@ -78,3 +78,10 @@ def test_with_a_target_the_replicates_decide_how_many_blocks_there_are():
     found = [workflow(changed("ensemble", SCAN["ensemble"] | more), "test") for more in (one, two)]
     for name in found[0].leaves:
         assert found[0].leaf_parameters(name) != found[1].leaf_parameters(name)
+
+
+def test_small_leaves_share_a_job_and_large_ones_have_their_own():
+    small = workflow(changed("ensemble", "networks", 1e4), "test")
+    assert small.batches == [tuple(small.leaves)]
+    large = workflow(changed("ensemble", "networks", 1e9), "test")
+    assert large.batches == [(name,) for name in large.leaves]
