@@ -15,7 +15,7 @@ test: $(VENV)/.test
 test-slow: $(VENV)/.test
 	$(BIN)/python -m pytest -m slow
 
-# Error bars against their own scatter, a quarter of an hour; and speed as paired ratios. JSON in results/bench/.
+# Error bars against their own scatter, nine minutes of processor time; and speed as paired ratios. JSON in results/bench/.
 calibrate: $(VENV)/.test
 	$(BIN)/python benchmarks/calibrate.py
 

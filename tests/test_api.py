@@ -36,6 +36,18 @@ def test_several_outputs_share_the_layers_below():
     assert direct.mean() > 5 * error
 
 
+def test_more_jackknife_groups_than_a_block_has():
+    net = nnqft.architecture([[0.3], [0.8]], "erf", sigma_w=1.2, sigma_b=0.4)
+    few, many = (nnqft.measure(net, 4, 8192, replicates=replicates) for replicates in (64, 130))
+    exact = nnqft.theory(net, [4])
+    for name in ("G2", "G4c", "G6c"):
+        assert many.replicates[name].shape == (130, few.values[name].size)
+        assert np.abs((many.values[name] - exact.values[name][0]) / many.stderr[name]).max() < 4
+        np.testing.assert_allclose(many.stderr[name], few.stderr[name], rtol=0.5)  # each known to 9% and 6%
+    with pytest.raises(InputError, match="draw more networks"):
+        nnqft.measure(net, 4, 100, replicates=128)
+
+
 def test_networks_do_not_depend_on_how_many_are_drawn():
     net = nnqft.architecture([[0.3], [0.8]], "tanh", depth=2)
     many, few = nnqft.sample(net, 5, 7, 300), nnqft.sample(net, 5, jax.random.key(7), 10)

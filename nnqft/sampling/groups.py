@@ -15,7 +15,7 @@ from nnqft.estimation.jackknife import merge
 from nnqft.estimation.kstatistics import Amplitude, PowerSums
 from nnqft.estimation.reference import centre_and_scale
 from nnqft.nets.registry import network
-from nnqft.sampling.block import BlockStatistics, block_statistics, canonical
+from nnqft.sampling.block import SUBBATCHES, BlockStatistics, block_statistics, canonical
 from nnqft.sampling.budget import relative_error
 from nnqft.sampling.cells import Cell, default_precision
 from nnqft.sampling.kinds import amplitude, kind, refuse
@@ -79,7 +79,9 @@ def measure(
     precision: str = "auto",
     replicates: int = 64,
 ) -> CumulantEstimate:
-    """Correlators of one ensemble, for notebooks: what the pipeline would find, in one block.
+    """Correlators of one ensemble, for notebooks: what the pipeline would find, in as few blocks as make the groups.
+
+    networks: rounded up to whole blocks; there is one for every 64 replicates.
 
     Raises:
         InputError: for an ensemble that cannot be measured, or an estimator that the network does not allow.
@@ -91,11 +93,14 @@ def measure(
         raise InputError("networks", f"{networks} networks for {replicates} jackknife groups", "draw more networks")
     precision = default_precision(a) if precision == "auto" else precision
     net = network(a, width, sampler, precision)
-    cell = Cell(a, width, seed, sampler, kind(net, estimator, max_order), precision, networks, max_order)
+    blocks = -(-replicates // SUBBATCHES)
+    block = -(-networks // blocks)
+    cell = Cell(a, width, seed, sampler, kind(net, estimator, max_order), precision, block, max_order)
     refuse(cell.spec)
     centre, scale = centre_and_scale(net, cell.kind, a.sigma_w, a.sigma_b, a.x)
-    s = draw_block(cell, 0, centre, scale)
-    data = {"moments": s.power[None], "tail": s.tail[None], "count": s.count[None]}
+    drawn = [draw_block(cell, position, centre, scale) for position in range(blocks)]
+    names = {"moments": "power", "tail": "tail", "count": "count"}
+    data = {key: np.stack([getattr(s, name) for s in drawn]) for key, name in names.items()}
     return merged(cell, centre, data, replicates).estimate(cell.spec.points)
 
 
