@@ -28,6 +28,10 @@ READOUT = 0xFFFF
 """Salt of the readout's key; layers take 1, 2, ..."""
 
 
+class NotKnownError(ValueError):
+    """A question about a network that has no answer here: says what is not known, and what to use instead."""
+
+
 class Options(BaseModel):
     """Structural options of a network, validated; a network with options derives its own class."""
 
@@ -126,7 +130,7 @@ class Network(ABC):
         index < count; count is traced, so that all widths share one compiled kernel. A factor of the features that does
         not depend on the point may be left out: see `common_moments`.
         """
-        raise NotImplementedError(f"{self.name} networks do not draw single features")
+        raise NotKnownError(f"how to draw single features of {self.name} networks is not known: use features()")
 
     def common_moments(self, points: int, dimension: int) -> tuple[float, float, float]:
         """E c^4, E c^6, E c^8 of a factor c common to all points, E c^2 = 1, that `unit` leaves out of a feature."""
@@ -166,8 +170,10 @@ class Network(ABC):
         """Psi (paths, n_x, n_x), independent draws: delta Khat of the output -> (1/N) sum_i Psi(neuron i).
 
         So N G4c -> the sum over the 3 pairings of Cov(Psi, Psi). Draws as `features` does, by key and path number.
+        NotKnownError where the network, or its options, have no such function.
         """
-        raise NotImplementedError(f"{self.name} has no influence function")
+        what = f"the influence function of {self.name} networks is not known"
+        raise NotKnownError(f"{what}: measure G4c on samples instead, at several widths")
 
     def readout(self, sigma_w: jax.Array, sigma_b: jax.Array) -> tuple[jax.Array, jax.Array]:
         """(C_W, C_b): units times the variance of a readout weight, and the variance of the readout bias."""

@@ -18,7 +18,7 @@ from nnqft.core.gaussian import MAX_DIMENSION, QuadratureError
 from nnqft.core.normals import subkey
 from nnqft.core.packing import pack, unpack
 from nnqft.nets import base
-from nnqft.nets.base import Array, Features, Independence, Known, Network, Quality
+from nnqft.nets.base import Array, Features, Independence, Known, Network, NotKnownError, Quality
 from nnqft.nets.deep import FiniteWidth, chain, fourth_moments, plain_step
 from nnqft.nets.draws import layer
 from nnqft.nets.influence import gaussian_paths, moment_fluctuation, sum_over_pairings
@@ -285,10 +285,11 @@ class MLP(Network):
     ) -> jax.Array:
         """One neuron of every layer, a layer of f N neurons weighted 1 / sqrt(f); for Gaussian first weights.
 
-        See :class:`nnqft.nets.base.Network`. Raises NotImplementedError for other laws of the first layer.
+        See :class:`nnqft.nets.base.Network`. NotKnownError for other laws of the first layer.
         """
         if not self.first_law.gaussian:
-            raise NotImplementedError("no influence function for first-layer weights that are not Gaussian")
+            what = f"the influence function of first-layer weights of the law {self.first_law.name} is not known"
+            raise NotKnownError(f"{what}: use first_law: gaussian, or measure G4c on samples")
         norm, unit = self.options.norm, self.activation
         variance = sigma_b**2 + sigma_w**2 * jnp.mean(x**2, axis=1)
         kernel = sigma_b**2 + sigma_w**2 * (x @ x.T) / x.shape[1]

@@ -9,6 +9,7 @@ from nnqft.core.errors import InputError
 from nnqft.core.packing import multisets, pack, rank
 from nnqft.nets.activations import ACTIVATIONS
 from nnqft.nets.attention import Attention, head_averages
+from nnqft.nets.base import NotKnownError
 from nnqft.nets.influence import quartic, sum_over_pairings
 from nnqft.nets.registry import network
 from nnqft.spec.grid import architecture
@@ -187,7 +188,7 @@ def test_influence_functions():
     for net in (attention(5, values=2), attention(5, width_is="values", heads=3, **TIED)):
         value, error = quartic(net, TOKENS, *UNIT, paths=2**17)
         assert agree((value, error), (listed_all(net), 0))
-    with pytest.raises(NotImplementedError, match="Gaussian"):
+    with pytest.raises(NotKnownError, match="not Gaussian at any width"):
         attention(width_is="values").influence(KEY, jnp.zeros(1, dtype=jnp.uint32), TOKENS, *UNIT)
 
 
