@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict
 from nnqft.core.normals import subkey
 from nnqft.nets.activations import Activation
 from nnqft.nets.draws import covariance
+from nnqft.nets.lanes import Lanes
 from nnqft.nets.weightlaws import WeightLaw, draw_layer
 
 Array = NDArray[np.float64]
@@ -115,20 +116,13 @@ class Network(ABC):
         return None
 
     def unit(
-        self,
-        key: jax.Array,
-        network: jax.Array,
-        index: jax.Array,
-        count: jax.Array,
-        x: jax.Array,
-        sigma_w: jax.Array,
-        sigma_b: jax.Array,
+        self, lanes: Lanes, x: jax.Array, sigma_w: jax.Array, sigma_b: jax.Array
     ) -> tuple[jax.Array, jax.Array | None]:
         """Single features (lanes, n_x) of an `iid` network, and their importance weights (lanes,) or None.
 
-        network, index: uint32 of one broadcast shape (lanes,), with network * count + index different in each lane and
-        index < count; count is traced, so that all widths share one compiled kernel. A factor of the features that does
-        not depend on the point may be left out: see `common_moments`.
+        x, sigma_w and sigma_b as in `features`; `lanes.count` is traced, so that all widths share one compiled kernel.
+        A factor of the features that does not depend on the point may be left out: see `common_moments`. NotKnownError
+        for networks that draw whole layers only.
         """
         raise NotKnownError(f"how to draw single features of {self.name} networks is not known: use features()")
 
@@ -196,5 +190,5 @@ class Network(ABC):
         """Outputs f(x): (networks, outputs, n_x) float64, given the features (networks, units, n_x)."""
         weight, bias = self.readout(sigma_w, sigma_b)
         sampler, law, weight = self.sampler, self.readout_law, weight / self.units
-        f = draw_layer(law, subkey(key, READOUT), network, outputs, units, weight, bias, sampler, self.dtype)
+        f, _ = draw_layer(law, subkey(key, READOUT), network, outputs, units, weight, bias, sampler, self.dtype)
         return f.astype(jnp.float64)
