@@ -34,7 +34,7 @@ from nnqft.core.normals import normals, subkey
 from nnqft.core.packing import multisets, unpack
 from nnqft.nets import base
 from nnqft.nets.averages import Estimate, gaussian_estimates, known_from, sobol_estimates
-from nnqft.nets.base import Array, Features, Known, Network
+from nnqft.nets.base import Array, Features, Known, Network, NotKnownError
 from nnqft.nets.influence import sum_over_pairings
 
 VALUES = 1 << 26
@@ -167,11 +167,12 @@ class Attention(Network):
     ) -> jax.Array:
         """What one head, or one value of every head, adds to the kernel, its mean not subtracted.
 
-        No covariance sees the mean, and Cov(Psi, Psi) gives N G4c at every width. NotImplementedError for values as the
-        width with fluctuating logits, where G4c stays finite.
+        No covariance sees the mean, and Cov(Psi, Psi) gives N G4c at every width. NotKnownError for values as the width
+        with fluctuating logits, where G4c stays finite.
         """
         if self.options.width_is == "values" and not self.options.fixed_logits:
-            raise NotImplementedError("with few heads and fluctuating logits the output is not Gaussian at any width")
+            what = "the output of few heads with fluctuating logits is not Gaussian at any width: N G4c has no limit"
+            raise NotKnownError(f"{what}; use known(), which is right at every number of heads and values")
         single = replace(self, width=1)
         return single.kernel(single.features(key, paths, x, sigma_w, sigma_b).units, sigma_w, sigma_b)
 

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict
 from nnqft.core.normals import subkey
 from nnqft.nets.activations import Activation
 from nnqft.nets.draws import covariance
+from nnqft.nets.lanes import Lanes
 from nnqft.nets.weightlaws import WeightLaw, draw_layer
 
 Array = NDArray[np.float64]
@@ -26,6 +27,10 @@ Quality = Literal["exact", "quadrature", "sampled", "leading-1/N", "none"]
 Independence = Literal["iid", "given", "none"]
 READOUT = 0xFFFF
 """Salt of the readout's key; layers take 1, 2, ..."""
+
+
+class NotKnownError(ValueError):
+    """A question about a network that has no answer here: says what is not known, and what to use instead."""
 
 
 class Options(BaseModel):
@@ -111,22 +116,15 @@ class Network(ABC):
         return None
 
     def unit(
-        self,
-        key: jax.Array,
-        network: jax.Array,
-        index: jax.Array,
-        count: jax.Array,
-        x: jax.Array,
-        sigma_w: jax.Array,
-        sigma_b: jax.Array,
+        self, lanes: Lanes, x: jax.Array, sigma_w: jax.Array, sigma_b: jax.Array
     ) -> tuple[jax.Array, jax.Array | None]:
         """Single features (lanes, n_x) of an `iid` network, and their importance weights (lanes,) or None.
 
-        network, index: uint32 of one broadcast shape (lanes,), with network * count + index different in each lane and
-        index < count; count is traced, so that all widths share one compiled kernel. A factor of the features that does
-        not depend on the point may be left out: see `common_moments`.
+        x, sigma_w and sigma_b as in `features`; `lanes.count` is traced, so that all widths share one compiled kernel.
+        A factor of the features that does not depend on the point may be left out: see `common_moments`. NotKnownError
+        for networks that draw whole layers only.
         """
-        raise NotImplementedError(f"{self.name} networks do not draw single features")
+        raise NotKnownError(f"how to draw single features of {self.name} networks is not known: use features()")
 
     def common_moments(self, points: int, dimension: int) -> tuple[float, float, float]:
         """E c^4, E c^6, E c^8 of a factor c common to all points, E c^2 = 1, that `unit` leaves out of a feature."""
@@ -166,8 +164,10 @@ class Network(ABC):
         """Psi (paths, n_x, n_x), independent draws: delta Khat of the output -> (1/N) sum_i Psi(neuron i).
 
         So N G4c -> the sum over the 3 pairings of Cov(Psi, Psi). Draws as `features` does, by key and path number.
+        NotKnownError where the network, or its options, have no such function.
         """
-        raise NotImplementedError(f"{self.name} has no influence function")
+        what = f"the influence function of {self.name} networks is not known"
+        raise NotKnownError(f"{what}: measure G4c on samples instead, at several widths")
 
     def readout(self, sigma_w: jax.Array, sigma_b: jax.Array) -> tuple[jax.Array, jax.Array]:
         """(C_W, C_b): units times the variance of a readout weight, and the variance of the readout bias."""
@@ -190,5 +190,5 @@ class Network(ABC):
         """Outputs f(x): (networks, outputs, n_x) float64, given the features (networks, units, n_x)."""
         weight, bias = self.readout(sigma_w, sigma_b)
         sampler, law, weight = self.sampler, self.readout_law, weight / self.units
-        f = draw_layer(law, subkey(key, READOUT), network, outputs, units, weight, bias, sampler, self.dtype)
+        f, _ = draw_layer(law, subkey(key, READOUT), network, outputs, units, weight, bias, sampler, self.dtype)
         return f.astype(jnp.float64)

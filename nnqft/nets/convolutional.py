@@ -30,7 +30,7 @@ from nnqft.nets.base import Array, Features, Independence, Known, Network, Quali
 from nnqft.nets.draws import neurons, stacked
 from nnqft.nets.influence import PATHS, gaussian_paths, quartic, sum_over_pairings
 from nnqft.nets.kernels import first_factor, first_kernel, has_closed_kernel, kernel_map
-from nnqft.nets.lanes import first_units
+from nnqft.nets.lanes import Lanes, first_units
 from nnqft.nets.maps import second_moment
 from nnqft.nets.onelayer import closed_moments, unit_moments
 from nnqft.nets.patches import Patches
@@ -123,18 +123,11 @@ class Convolutional(Network):
         return Features(units.swapaxes(-1, -2).reshape(len(network), self.units, len(x)))
 
     def unit(
-        self,
-        key: jax.Array,
-        network: jax.Array,
-        index: jax.Array,
-        count: jax.Array,
-        x: jax.Array,
-        sigma_w: jax.Array,
-        sigma_b: jax.Array,
+        self, lanes: Lanes, x: jax.Array, sigma_w: jax.Array, sigma_b: jax.Array
     ) -> tuple[jax.Array, jax.Array | None]:
         """Position averages of single channels at depth 1: see :class:`nnqft.nets.base.Network`."""
         law = self._inputs(x).T, sigma_w, sigma_b, self.sampler, self.dtype
-        units, weight = first_units(self.activation, key, network, index, count, *law)
+        units, weight = first_units(self.activation, lanes, *law)
         return units.reshape(-1, len(x), self.patches.positions).mean(axis=-1), weight
 
     def refuse(self, x: Array, sigma_b: float) -> tuple[str, str, str] | None:

@@ -18,10 +18,11 @@ import jax.numpy as jnp
 import numpy as np
 from pydantic import Field
 
-from nnqft.core.normals import lane_normals, subkey, threefry
+from nnqft.core.normals import lane_normals, threefry
 from nnqft.core.packing import multisets
 from nnqft.nets import base
 from nnqft.nets.base import Array, Features, Independence, Known, Network
+from nnqft.nets.lanes import Lanes
 from nnqft.nets.weightlaws import LawName, WeightLaw, neuron_cumulants
 
 ORDERS = (2, 4, 6, 8)
@@ -51,25 +52,18 @@ class Cosine(Network):
     ) -> Features:
         """cos(b . x + c): see :class:`nnqft.nets.base.Network`."""
         index = jnp.arange(self.width, dtype=jnp.uint32)
-        return Features(self.unit(key, network[:, None], index, self.width, x, sigma_w, sigma_b)[0])
+        return Features(self.unit(Lanes(key, network[:, None], index, self.width), x, sigma_w, sigma_b)[0])
 
     def unit(
-        self,
-        key: jax.Array,
-        network: jax.Array,
-        index: jax.Array,
-        count: int | jax.Array,
-        x: jax.Array,
-        sigma_w: jax.Array,
-        sigma_b: jax.Array,
+        self, lanes: Lanes, x: jax.Array, sigma_w: jax.Array, sigma_b: jax.Array
     ) -> tuple[jax.Array, jax.Array | None]:
         """Single neurons, of one broadcast shape of network and index: see :class:`nnqft.nets.base.Network`."""
         matrix = x.T * (sigma_w / np.sqrt(x.shape[1]))
         if self.sampler == "conditional" and matrix.shape[0] > matrix.shape[1]:
             matrix = jnp.linalg.qr(matrix, mode="r")
-        g = jnp.stack(lane_normals(subkey(key, 1), network, index, count, matrix.shape[0])).astype(self.dtype)
+        g = jnp.stack(lane_normals(*lanes.salted(1), matrix.shape[0])).astype(self.dtype)
         z = jnp.einsum("k...,ka->...a", g, matrix.astype(self.dtype), precision="highest")
-        phase = threefry(subkey(key, 2), *jnp.broadcast_arrays(network, index))[0].astype(self.dtype)
+        phase = threefry(lanes.salted(2).key, *jnp.broadcast_arrays(lanes.network, lanes.index))[0].astype(self.dtype)
         return jnp.cos(z + (phase * np.asarray(2 * np.pi / 2**32, self.dtype))[..., None]), None
 
     @property

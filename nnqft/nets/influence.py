@@ -24,7 +24,7 @@ from nnqft.core.hashing import block_key
 from nnqft.core.normals import normals
 from nnqft.core.packing import multisets, pairing_legs
 from nnqft.nets.activations import Activation
-from nnqft.nets.base import Array, Known, Network
+from nnqft.nets.base import Array, Known, Network, NotKnownError
 from nnqft.nets.maps import second_moment
 
 PATHS = 2**19
@@ -37,11 +37,12 @@ def quartic(net: Network, x: Array, sigma_w: float, sigma_b: float, paths: int =
 
     x (n_x, d_in). The draws depend on the law alone (network, activation, depth, options, x, sigma_w, sigma_b), not on
     the width, the sampler or a scan's seed. `paths` is rounded to BATCHES equal batches, at least one path each; the
-    error is that of the mean over batches. NotImplementedError for a network without influence function, and for a
+    error is that of the mean over batches. NotKnownError for a network without influence function, and for a
     readout that is not Gaussian, whose fourth cumulant adds to that of Khat.
     """
     if net.readout_moments[0] != 3:
-        raise NotImplementedError("the readout is not Gaussian: its own fourth cumulant is missing here")
+        what = f"the leading 1/N of a readout of {net.readout_law.name} weights is not known from influence functions"
+        raise NotKnownError(f"{what}: use readout_law: gaussian, or measure G4c on samples")
     law = {
         "network": net.name,
         "activation": net.activation.name,

@@ -14,6 +14,7 @@ ReLU-net in one dimension that takes the variance of G4c down eightfold.
 
 from functools import reduce
 from operator import add
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -30,12 +31,27 @@ CHOICE = 0xFFFE
 """Salt of the key that chooses a neuron's tilt."""
 
 
+class Lanes(NamedTuple):
+    """Which neurons to draw, of a layer of many networks: one a lane. The first arguments of `lane_normals`, in order.
+
+    key (2,) uint32. network, index: uint32 of one broadcast shape, mostly (lanes,), the networks' numbers and those of
+    the neurons within them, index < count. count: neurons of a network, an int or a traced uint32. Lanes of the same
+    network and index hold the same neuron.
+    """
+
+    key: jax.Array
+    network: jax.Array
+    index: jax.Array
+    count: int | jax.Array
+
+    def salted(self, salt: int) -> "Lanes":
+        """The same lanes under ``subkey(key, salt)``."""
+        return self._replace(key=subkey(self.key, salt))
+
+
 def first_units(
     activation: Activation,
-    key: jax.Array,
-    network: jax.Array,
-    index: jax.Array,
-    count: jax.Array,
+    lanes: Lanes,
     x: jax.Array,
     sigma_w: jax.Array,
     sigma_b: jax.Array,
@@ -50,10 +66,10 @@ def first_units(
     matrix = stacked(x.T, sigma_w**2 / x.shape[1], sigma_b**2)
     if sampler != "weights" and matrix.shape[0] > matrix.shape[1]:
         matrix = jnp.linalg.qr(matrix, mode="r")
-    g = [column.astype(dtype) for column in lane_normals(subkey(key, 1), network, index, count, matrix.shape[0])]
+    g = [column.astype(dtype) for column in lane_normals(*lanes.salted(1), matrix.shape[0])]
     weight = None
     if sampler == "tilted":
-        g, weight = _tilted(g, matrix, _uniform(subkey(key, CHOICE), network, index))
+        g, weight = _tilted(g, matrix, _uniform(lanes.salted(CHOICE)))
     if directions:
         square = reduce(add, [column**2 for column in g])
         scale = jnp.sqrt(len(g) / jnp.maximum(square, jnp.finfo(dtype).tiny))
@@ -83,6 +99,6 @@ def _tilted(g: list[jax.Array], matrix: jax.Array, uniform: jax.Array) -> tuple[
     return g, jnp.exp(-jax.scipy.special.logsumexp(exponent, axis=1, b=shares))
 
 
-def _uniform(key: jax.Array, network: jax.Array, index: jax.Array) -> jax.Array:
+def _uniform(lanes: Lanes) -> jax.Array:
     """Uniform in (0, 1) float64, from a counter."""
-    return (threefry(key, network, index)[0].astype(jnp.float64) + 0.5) * 2.0**-32
+    return (threefry(lanes.key, lanes.network, lanes.index)[0].astype(jnp.float64) + 0.5) * 2.0**-32

@@ -18,7 +18,9 @@ from nnqft.nets.activations import Activation
 PairAverage = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
 
 NODES = 48
-"""Gauss-Hermite nodes in each of the two dimensions: 1e-10 for tanh of unit variance, worse for sharper units."""
+"""Gauss-Hermite nodes in each of the two dimensions. Of coincident tanh, the worst case, the average is off by 6e-8 at
+variance 1, 1e-5 at 2 and 1e-3 at 5, its first derivatives by 2e-6, 2e-4 and 6e-3; of softplus, the average by 2e-15,
+9e-13 and 2e-8. Poles near the real axis decide; `nnqft.nets.kernels` integrates to rounding."""
 
 
 def kernel_map(activation: Activation, kernel: jax.Array, sigma_w: jax.Array, sigma_b: jax.Array) -> jax.Array:

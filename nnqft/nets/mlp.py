@@ -18,12 +18,11 @@ from nnqft.core.gaussian import MAX_DIMENSION, QuadratureError
 from nnqft.core.normals import subkey
 from nnqft.core.packing import pack, unpack
 from nnqft.nets import base
-from nnqft.nets.base import Array, Features, Independence, Known, Network, Quality
+from nnqft.nets.base import Array, Features, Independence, Known, Network, NotKnownError, Quality
 from nnqft.nets.deep import FiniteWidth, chain, fourth_moments, plain_step
-from nnqft.nets.draws import layer
 from nnqft.nets.influence import gaussian_paths, moment_fluctuation, sum_over_pairings
 from nnqft.nets.kernels import evaluate, first_factor, first_kernel, gp_kernel, has_closed_kernel, kernel_map
-from nnqft.nets.lanes import first_units, radial_moments
+from nnqft.nets.lanes import Lanes, first_units, radial_moments
 from nnqft.nets.normalised import Norm, correlations, fluctuation, layer_step, normalise, normalised_kernel, rms_step
 from nnqft.nets.onelayer import closed_moments, unit_moments
 from nnqft.nets.weightlaws import (
@@ -95,11 +94,6 @@ class MLP(Network):
         """Law of the weights of the readout."""
         return WeightLaw(self.options.readout_law)
 
-    @property
-    def last_law(self) -> WeightLaw:
-        """Law of the weights into the last hidden layer."""
-        return self.first_law if self.depth == 1 else self.hidden_law
-
     def features(
         self, key: jax.Array, network: jax.Array, x: jax.Array, sigma_w: jax.Array, sigma_b: jax.Array
     ) -> Features:
@@ -107,35 +101,23 @@ class MLP(Network):
         variance = self._variance(x, sigma_w, sigma_b)
         units, law, square = x.T, self.first_law, None
         for number, count in enumerate(self.layers(self.width), start=1):
-            place = subkey(key, number), network, count, units, sigma_w**2 / units.shape[-2], sigma_b**2
-            if law.gaussian:
-                z, square = layer(*place, self.sampler, self.dtype)
-            else:
-                z = draw_layer(law, *place, self.sampler, self.dtype)
+            own, weight, bias = subkey(key, number), sigma_w**2 / units.shape[-2], sigma_b**2
+            z, square = draw_layer(law, own, network, count, units, weight, bias, self.sampler, self.dtype)
             units, law = self.activation(normalise(self.options.norm, z), variance), self.hidden_law
-        if self.options.norm != "none" or square is None or not self.last_law.gaussian:
+        if self.options.norm != "none" or square is None:
             return Features(units)
         return Features(units, jnp.broadcast_to(square, (len(network), *square.shape[-2:])))
 
     def unit(
-        self,
-        key: jax.Array,
-        network: jax.Array,
-        index: jax.Array,
-        count: jax.Array,
-        x: jax.Array,
-        sigma_w: jax.Array,
-        sigma_b: jax.Array,
+        self, lanes: Lanes, x: jax.Array, sigma_w: jax.Array, sigma_b: jax.Array
     ) -> tuple[jax.Array, jax.Array | None]:
         """Neurons of the only hidden layer, one by one: see :class:`nnqft.nets.base.Network`."""
-        law = self.first_law
-        if not law.gaussian:
+        if not self.first_law.gaussian:
             weight = sigma_w**2 / x.shape[1]
-            z = draw_units(law, subkey(key, 1), network, index, count, x.T, weight, sigma_b**2, self.dtype)
+            z = draw_units(self.first_law, lanes.salted(1), x.T, weight, sigma_b**2, self.dtype)
             return self.activation(z, self._variance(x, sigma_w, sigma_b)), None
-        return first_units(
-            self.activation, key, network, index, count, x, sigma_w, sigma_b, self.sampler, self.dtype, self._directions
-        )  # fmt: skip
+        law = sigma_w, sigma_b, self.sampler, self.dtype
+        return first_units(self.activation, lanes, x, *law, self._directions)
 
     def common_moments(self, points: int, dimension: int) -> tuple[float, float, float]:
         """Of the length of a neuron's weights, where only their direction is drawn."""
@@ -285,10 +267,11 @@ class MLP(Network):
     ) -> jax.Array:
         """One neuron of every layer, a layer of f N neurons weighted 1 / sqrt(f); for Gaussian first weights.
 
-        See :class:`nnqft.nets.base.Network`. Raises NotImplementedError for other laws of the first layer.
+        See :class:`nnqft.nets.base.Network`. NotKnownError for other laws of the first layer.
         """
         if not self.first_law.gaussian:
-            raise NotImplementedError("no influence function for first-layer weights that are not Gaussian")
+            what = f"the influence function of first-layer weights of the law {self.first_law.name} is not known"
+            raise NotKnownError(f"{what}: use first_law: gaussian, or measure G4c on samples")
         norm, unit = self.options.norm, self.activation
         variance = sigma_b**2 + sigma_w**2 * jnp.mean(x**2, axis=1)
         kernel = sigma_b**2 + sigma_w**2 * (x @ x.T) / x.shape[1]

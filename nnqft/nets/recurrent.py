@@ -29,7 +29,7 @@ from nnqft.nets.base import Array, Features, Independence, Known, Network
 from nnqft.nets.draws import neurons, stacked
 from nnqft.nets.influence import gaussian_paths, leading, moment_fluctuation
 from nnqft.nets.kernels import kernel_map
-from nnqft.nets.lanes import first_units
+from nnqft.nets.lanes import Lanes, first_units
 from nnqft.nets.maps import pair_average
 from nnqft.nets.mlp import EXAMPLE, MLP
 
@@ -77,18 +77,11 @@ class Recurrent(Network):
         return Features(self.activation(h, variance), jnp.broadcast_to(covariance, shape))
 
     def unit(
-        self,
-        key: jax.Array,
-        network: jax.Array,
-        index: jax.Array,
-        count: jax.Array,
-        x: jax.Array,
-        sigma_w: jax.Array,
-        sigma_b: jax.Array,
+        self, lanes: Lanes, x: jax.Array, sigma_w: jax.Array, sigma_b: jax.Array
     ) -> tuple[jax.Array, jax.Array | None]:
         """Neurons of a net of one step, one by one: see :class:`nnqft.nets.base.Network`."""
         law = self.options.sigma_u / sigma_w * x, sigma_w, sigma_b, self.sampler, self.dtype
-        return first_units(self.activation, key, network, index, count, *law)
+        return first_units(self.activation, lanes, *law)
 
     def working_set(self, points: int) -> int:
         """The past of tied weights, and as much again for its reflections."""

@@ -28,9 +28,10 @@ from numpy.typing import NDArray
 from pydantic import AfterValidator
 
 from nnqft.core.gaussian import Unit, packed_moments
-from nnqft.core.normals import lane_normals, subkey, threefry
+from nnqft.core.normals import lane_normals, threefry
 from nnqft.core.packing import multisets, rank
 from nnqft.nets.draws import layer
+from nnqft.nets.lanes import Lanes
 
 Array = NDArray[np.float64]
 
@@ -76,21 +77,16 @@ class WeightLaw:
         if rows * columns >= 2**32:
             raise ValueError(f"{rows} x {columns} weights a network do not fit a 32-bit counter")
         lane = jnp.arange(rows, dtype=jnp.uint32)
-        return self.draw_lanes(key, network[:, None], lane, rows, columns, dtype)
+        return self.draw_lanes(Lanes(key, network[:, None], lane, rows), columns, dtype)
 
-    def draw_lanes(
-        self, key: jax.Array, network: jax.Array, lane: jax.Array, rows: int | jax.Array, columns: int, dtype: str
-    ) -> jax.Array:
-        """Rows (network, lane) of what :meth:`draw` gives for `rows` rows: (*shape, columns).
-
-        network, lane: uint32 of one broadcast shape; rows may be traced.
-        """
+    def draw_lanes(self, lanes: Lanes, columns: int, dtype: str) -> jax.Array:
+        """Rows (network, index) of what :meth:`draw` gives for `count` rows: (*shape, columns)."""
         if self.gaussian:
-            return jnp.stack(lane_normals(key, network, lane, rows, columns), axis=-1).astype(dtype)
-        network, lane = jnp.broadcast_arrays(network, lane)
-        entry = lane[..., None] + jnp.arange(columns, dtype=jnp.uint32) * jnp.asarray(rows, dtype=jnp.uint32)
+            return jnp.stack(lane_normals(*lanes, columns), axis=-1).astype(dtype)
+        network, index = jnp.broadcast_arrays(lanes.network, lanes.index)
+        entry = index[..., None] + jnp.arange(columns, dtype=jnp.uint32) * jnp.asarray(lanes.count, dtype=jnp.uint32)
         family, parameter = _parsed(self.name)
-        return _weights(family, parameter, *threefry(key, network[..., None], entry), dtype)
+        return _weights(family, parameter, *threefry(lanes.key, network[..., None], entry), dtype)
 
     def rule(self, count: int) -> tuple[Array, Array]:
         """Nodes and positive weights (sum 1) of a quadrature for E f(a), f smooth: (count,) each, two for `sign`.
@@ -133,32 +129,24 @@ def draw_layer(
     bias: jax.Array,
     sampler: str,
     dtype: str,
-) -> jax.Array:
-    """`count` neurons b + sum_k a_k phi_k a network: (networks, count, n) in `dtype`.
+) -> tuple[jax.Array, jax.Array | None]:
+    """`count` neurons b + sum_k a_k phi_k a network, (networks, count, n) in `dtype`, and `draws.covariance` or None.
 
     features (networks, k, n), or (k, n) for all networks; a_k / sqrt(weight) has the law, b ~ N(0, bias). Gaussian
-    layers are drawn by `sampler`, others weight by weight.
+    layers are drawn by `sampler`, others weight by weight: these have no covariance that tells all.
     """
     if law.gaussian:
-        return layer(key, network, count, features, weight, bias, sampler, dtype)[0]
-    lane = jnp.arange(count, dtype=jnp.uint32)
-    return draw_units(law, key, network[:, None], lane, count, features, weight, bias, dtype)
+        return layer(key, network, count, features, weight, bias, sampler, dtype)
+    lanes = Lanes(key, network[:, None], jnp.arange(count, dtype=jnp.uint32), count)
+    return draw_units(law, lanes, features, weight, bias, dtype), None
 
 
 def draw_units(
-    law: WeightLaw,
-    key: jax.Array,
-    network: jax.Array,
-    lane: jax.Array,
-    rows: int | jax.Array,
-    features: jax.Array,
-    weight: jax.Array,
-    bias: jax.Array,
-    dtype: str,
+    law: WeightLaw, lanes: Lanes, features: jax.Array, weight: jax.Array, bias: jax.Array, dtype: str
 ) -> jax.Array:
-    """Neurons (network, lane) of what :func:`draw_layer` draws weight by weight for `rows` neurons: (*shape, n)."""
-    a = law.draw_lanes(subkey(key, 1), network, lane, rows, features.shape[-2], dtype)
-    b = lane_normals(subkey(key, 2), network, lane, rows, 1)[0]
+    """Neurons (network, index) of what :func:`draw_layer` draws weight by weight for `count` neurons: (*shape, n)."""
+    a = law.draw_lanes(lanes.salted(1), features.shape[-2], dtype)
+    b = lane_normals(*lanes.salted(2), 1)[0]
     summed = jnp.matmul(a, features.astype(dtype), precision="highest")
     return jnp.sqrt(weight).astype(dtype) * summed + (jnp.sqrt(bias) * b[..., None]).astype(dtype)
 

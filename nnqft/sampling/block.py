@@ -8,7 +8,7 @@ is one tile and the sums, however large the block. The tiling is fixed by the co
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from nnqft.core.packing import multisets
 from nnqft.nets.base import Network
+from nnqft.nets.lanes import Lanes
 from nnqft.nets.maps import pair_average
 from nnqft.sampling import sums
 
@@ -200,9 +201,9 @@ def _tile(
     keep = mask.astype(jnp.float64)
     if spec.kind == "neurons":
         if index is not None:
-            args = key, network, index, count, x, sigma_w, sigma_b
+            args = Lanes(key, network, index, count), x, sigma_w, sigma_b
 
-            def draw(*args: jax.Array) -> tuple[jax.Array, jax.Array | None]:
+            def draw(*args: Any) -> tuple[jax.Array, jax.Array | None]:
                 s, w = net.unit(*args)
                 return s.T, w
 

@@ -1,15 +1,18 @@
 """One attention block: references with three tokens of two components, unit scale of the readout, no bias."""
 
+import drawn as shared
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from drawn import agree
 
 from nnqft.core.errors import InputError
-from nnqft.core.packing import multisets, pack, rank
+from nnqft.core.packing import pack, rank
 from nnqft.nets.activations import ACTIVATIONS
 from nnqft.nets.attention import Attention, head_averages
-from nnqft.nets.influence import quartic, sum_over_pairings
+from nnqft.nets.base import NotKnownError
+from nnqft.nets.influence import quartic
 from nnqft.nets.registry import network
 from nnqft.spec.grid import architecture
 
@@ -32,25 +35,9 @@ def drawn(net, numbers, x):
     return jax.jit(lambda network: net.features(KEY, network, x, *UNIT).units)(jnp.array(numbers, dtype=jnp.uint32))
 
 
-def measured(net, x, networks, batch=2048):
-    """G2 and width * G4c by the marginal estimator, packed, each with its standard error from 64 groups."""
-    rows, columns = multisets(len(x), 2).T
-
-    @jax.jit
-    def draw(first):
-        numbers = first + jnp.arange(batch, dtype=jnp.uint32)
-        return net.kernel(net.features(KEY, numbers, x, *UNIT).units, *UNIT)[:, rows, columns]
-
-    kernels = np.concatenate([draw(np.uint32(i)) for i in range(0, networks, batch)])
-    groups = (kernels - kernels.mean(axis=0)).reshape(64, -1, len(rows))
-    covariance = np.einsum("gmp,gmq->gpq", groups, groups) * (64 / (networks - 1))
-    quartics = net.width * sum_over_pairings(covariance, len(x))
-    second = kernels.mean(axis=0), groups.mean(axis=1).std(axis=0) / 8
-    return second, (quartics.mean(axis=0), quartics.std(axis=0, ddof=1) / 8)
-
-
-def agree(first, second, bound=4.0):
-    return np.all(np.abs(first[0] - second[0]) < bound * np.hypot(first[1], second[1]))
+def measured(net, x, networks):
+    """G2 and width * G4c: (value, standard error) of each."""
+    return shared.measured(net, x, networks, UNIT, KEY, scale=net.width)
 
 
 def listed(net, order=4):
@@ -187,7 +174,7 @@ def test_influence_functions():
     for net in (attention(5, values=2), attention(5, width_is="values", heads=3, **TIED)):
         value, error = quartic(net, TOKENS, *UNIT, paths=2**17)
         assert agree((value, error), (listed_all(net), 0))
-    with pytest.raises(NotImplementedError, match="Gaussian"):
+    with pytest.raises(NotKnownError, match="not Gaussian at any width"):
         attention(width_is="values").influence(KEY, jnp.zeros(1, dtype=jnp.uint32), TOKENS, *UNIT)
 
 

@@ -1,16 +1,19 @@
 """Convolutional networks: references for 1-d signals and 3 x 3 images, C_W = 1.5, C_b = 0.1, phi = erf."""
 
+import drawn as shared
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from drawn import agree
 
 from nnqft.core.errors import InputError
-from nnqft.core.packing import multisets, pack, rank
+from nnqft.core.packing import pack, rank
 from nnqft.nets.activations import ACTIVATIONS
 from nnqft.nets.convolutional import Convolutional
-from nnqft.nets.influence import quartic, sum_over_pairings
+from nnqft.nets.influence import quartic
 from nnqft.nets.kernels import first_factor
+from nnqft.nets.lanes import Lanes
 from nnqft.nets.patches import Patches
 from nnqft.nets.registry import network
 from nnqft.spec.grid import architecture
@@ -71,26 +74,9 @@ def drawn(net, numbers, x):
     return jax.jit(lambda network: net.features(KEY, network, x, *SIGMA).units)(jnp.array(numbers, dtype=jnp.uint32))
 
 
-def measured(net, x, networks, sigma=SIGMA, batch=2048):
-    """G2 and N G4c by the marginal estimator, packed, each with its standard error from 64 groups."""
-    rows, columns = multisets(len(x), 2).T
-
-    @jax.jit
-    def draw(first):
-        numbers = first + jnp.arange(batch, dtype=jnp.uint32)
-        units = net.features(KEY, numbers, x, *sigma).units
-        return net.kernel(units, *sigma)[:, rows, columns]
-
-    kernels = np.concatenate([draw(np.uint32(i)) for i in range(0, networks, batch)])
-    groups = (kernels - kernels.mean(axis=0)).reshape(64, -1, len(rows))
-    covariance = np.einsum("gmp,gmq->gpq", groups, groups) * (64 / (networks - 1))
-    quartics = net.width * sum_over_pairings(covariance, len(x))
-    second = kernels.mean(axis=0), groups.mean(axis=1).std(axis=0) / 8
-    return second, (quartics.mean(axis=0), quartics.std(axis=0, ddof=1) / 8)
-
-
-def agree(first, second, bound=4.0):
-    return np.all(np.abs(first[0] - second[0]) < bound * np.hypot(first[1], second[1]))
+def measured(net, x, networks):
+    """G2 and N G4c: (value, standard error) of each."""
+    return shared.measured(net, x, networks, SIGMA, KEY, scale=net.width)
 
 
 @pytest.mark.parametrize("row", ROWS)
@@ -190,10 +176,10 @@ def test_draws_know_neither_their_company_nor_that_points_coincide():
     assert pooled.independence == "iid"
     assert net.independence == "none"
     together = drawn(pooled, range(3), x)
-    lanes = jnp.uint32([2, 1, 2]), jnp.uint32([7, 0, 15])
-    single, weight = jax.jit(pooled.unit)(KEY, *lanes, jnp.uint32(16), jnp.asarray(x), *SIGMA)
+    numbers = jnp.uint32([2, 1, 2]), jnp.uint32([7, 0, 15])
+    single, weight = jax.jit(pooled.unit)(Lanes(KEY, *numbers, jnp.uint32(16)), jnp.asarray(x), *SIGMA)
     assert weight is None
-    np.testing.assert_allclose(single, together[lanes], rtol=1e-12)
+    np.testing.assert_allclose(single, together[numbers], rtol=1e-12)
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from nnqft.core.packing import multisets, pack, rank, wick
 from nnqft.nets.activations import ACTIVATIONS
 from nnqft.nets.cosine import Cosine, Options, unit_moments
 from nnqft.nets.influence import quartic
+from nnqft.nets.lanes import Lanes
 from nnqft.nets.registry import network
 from nnqft.spec.grid import architecture
 
@@ -110,9 +111,8 @@ def test_single_neurons_are_those_of_the_network():
         assert units.shape == (4, 6, 2)
         assert units.dtype == dtype
         lanes = jnp.array([5, 0, 3], dtype=jnp.uint32)
-        single, _ = jax.jit(lambda n, i, net=net: net.unit(KEY, n, i, 6, jnp.asarray(SIX[:2]), 1.0, 0.0))(
-            lanes % 4, lanes
-        )
+        one = jax.jit(lambda n, i, net=net: net.unit(Lanes(KEY, n, i, 6), jnp.asarray(SIX[:2]), 1.0, 0.0))
+        single, _ = one(lanes % 4, lanes)
         np.testing.assert_allclose(single, units[lanes % 4, lanes], rtol=1e-6)
         np.testing.assert_allclose(draw(jnp.array([2], dtype=jnp.uint32))[0], units[2], rtol=1e-6)
 

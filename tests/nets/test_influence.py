@@ -7,6 +7,7 @@ import pytest
 
 from nnqft.core.packing import multisets, pack, rank, unpack
 from nnqft.nets.activations import ACTIVATIONS
+from nnqft.nets.base import NotKnownError
 from nnqft.nets.influence import gaussian_paths, leading, moment_fluctuation, quartic, sum_over_pairings
 from nnqft.nets.maps import second_moment
 from nnqft.nets.mlp import MLP
@@ -121,7 +122,7 @@ def test_prediction_falls_as_one_over_width():
 
 
 def test_what_influence_functions_leave_out_is_refused():
-    with pytest.raises(NotImplementedError, match="readout"):
+    with pytest.raises(NotKnownError, match="readout of sign weights"):
         quartic(mlp(depth=2, readout_law="sign"), X, *SIGMA)
-    with pytest.raises(NotImplementedError, match="first-layer"):
+    with pytest.raises(NotKnownError, match="first-layer weights of the law sign"):
         quartic(mlp(depth=2, first_law="sign"), X, *SIGMA)

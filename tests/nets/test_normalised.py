@@ -1,15 +1,15 @@
 """Normalised preactivations: kernels, leading order, both samplers, and what is exact for one input."""
 
-from functools import partial
-
+import drawn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from drawn import agree
 
-from nnqft.core.packing import multisets, pack, rank
+from nnqft.core.packing import pack, rank
 from nnqft.nets.activations import ACTIVATIONS
-from nnqft.nets.influence import quartic, sum_over_pairings
+from nnqft.nets.influence import quartic
 from nnqft.nets.mlp import MLP, Options
 
 X = np.array([(1, 0.5), (-0.3, 0.8), (0.6, -1)])
@@ -26,26 +26,8 @@ def known(net, width, x=X, sigma=SIGMA):
     return net.known(x, *sigma, np.array([[float(width)]]))
 
 
-@partial(jax.jit, static_argnums=(0, 1))
-def drawn_kernels(net, size, first, x, sigma_w, sigma_b):
-    networks = first + jnp.arange(size, dtype=jnp.uint32)
-    rows, columns = multisets(x.shape[0], 2).T
-    return net.kernel(net.features(KEY, networks, x, sigma_w, sigma_b).units, sigma_w, sigma_b)[:, rows, columns]
-
-
-def measured(net, networks, x=X, sigma=SIGMA, batches=64):
-    """G2 (P,) and G4c (Q,) of a Gaussian readout from the covariance of the output: (value, standard error) each."""
-    size = networks // batches
-    kernels = np.array([drawn_kernels(net, size, np.uint32(size * b), x, *sigma) for b in range(batches)])
-    deviations = kernels - kernels.mean(axis=(0, 1))
-    covariance = np.einsum("bip,biq->bpq", deviations, deviations) / size
-    found = kernels.mean(axis=1), sum_over_pairings(covariance, len(x)) * networks / (networks - 1)
-    return [(f.mean(axis=0), f.std(axis=0, ddof=1) / np.sqrt(batches)) for f in found]
-
-
-def agree(a, b):
-    """Two estimates with errors within 4 combined standard errors."""
-    return np.all(np.abs(a[0] - b[0]) <= 4 * np.hypot(a[1], b[1]))
+def measured(net, networks, x=X, sigma=SIGMA):
+    return drawn.measured(net, x, networks, sigma, KEY)
 
 
 def test_norms_of_the_table():

@@ -2,14 +2,17 @@
 
 from functools import lru_cache
 
+import drawn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from drawn import agree
 
-from nnqft.core.packing import multisets, pack, rank
+from nnqft.core.packing import pack, rank
 from nnqft.nets.activations import ACTIVATIONS
-from nnqft.nets.influence import quartic, sum_over_pairings
+from nnqft.nets.influence import quartic
+from nnqft.nets.lanes import Lanes
 from nnqft.nets.mlp import MLP
 from nnqft.nets.recurrent import Options, Recurrent, continued_qr
 
@@ -49,27 +52,9 @@ def features(net, x, networks, sigma=SIGMA):
     return compiled(net)(jnp.array(networks, dtype=jnp.uint32), jnp.asarray(x), *map(jnp.float64, sigma))
 
 
-def measured(net, x, networks, sigma=SIGMA, batches=64):
-    """G2 (P,) and N G4c (Q,) from the covariance of the output, with standard errors: (value, error) of each."""
-    size, (rows, columns) = networks // batches, multisets(len(x), 2).T
-
-    @jax.jit
-    def batch(number):
-        numbers = number * np.uint32(size) + jnp.arange(size, dtype=jnp.uint32)
-        features = net.features(KEY, numbers, jnp.asarray(x), *map(jnp.float64, sigma))
-        return net.kernel(features.units, *map(jnp.float64, sigma))[:, rows, columns]
-
-    kernels = np.array([batch(np.uint32(number)) for number in range(batches)])
-    mean = kernels.mean(axis=(0, 1))
-    covariance = np.einsum("bip,biq->bpq", kernels - mean, kernels - mean) / size
-    fourth = net.width * sum_over_pairings(covariance, len(x)) * networks / (networks - 1)
-    second = kernels.mean(axis=1)
-    return [(found.mean(axis=0), found.std(axis=0, ddof=1) / np.sqrt(batches)) for found in (second, fourth)]
-
-
-def agree(found, other):
-    for (value, error), (reference, reference_error) in zip(found, other, strict=True):
-        assert np.all(np.abs(value - reference) <= 4 * np.hypot(error, reference_error))
+def measured(net, x, networks, sigma=SIGMA):
+    """G2 and N G4c: (value, standard error) of each."""
+    return drawn.measured(net, x, networks, sigma, KEY, scale=net.width)
 
 
 @pytest.mark.parametrize("inject", ["each", "first"])
@@ -123,18 +108,21 @@ def test_untied_net_with_input_at_first_is_a_perceptron(steps, options):
 @pytest.mark.parametrize("options", [EACH, FIRST, TWIN])
 def test_both_samplers_have_one_law(options):
     found = [measured(recurrent(sampler=s, **options), X, 2**15) for s in Recurrent.samplers]
-    agree(*found)
+    for one, other in zip(*found, strict=True):
+        assert agree(one, other)
     if options == EACH:
-        (second, second_error), (fourth, fourth_error) = found[0]
-        agree([(second[0], second_error[0])], [(0.9098, 0.0007)])
+        second, fourth = found[0]
+        assert agree([part[0] for part in second], (0.9098, 0.0007))
         reference = np.array([1.152, 2.897, -1.649]), np.array([0.007, 0.011, 0.012])
-        agree([(fourth[LISTED[:3]], fourth_error[LISTED[:3]])], [reference])
+        assert agree([part[LISTED[:3]] for part in fourth], reference)
 
 
 def test_both_samplers_have_one_law_when_the_past_spans_everything():
     """(T - 1) n_x = N, and a third of the columns vanishes: a point at zero, without a bias."""
     x, sigma = np.array([(1, 0.5), (0, 0), (0.6, -1)]), (SIGMA[0], 0.0)
-    agree(*(measured(recurrent(4, 9, sampler=s), x, 2**15, sigma) for s in Recurrent.samplers))
+    found = [measured(recurrent(4, 9, sampler=s), x, 2**15, sigma) for s in Recurrent.samplers]
+    for one, other in zip(*found, strict=True):
+        assert agree(one, other)
 
 
 @pytest.mark.parametrize(("width", "same"), [(2, True), (3, False)])
@@ -179,7 +167,7 @@ def test_near_duplicates_keep_their_difference():
         np.testing.assert_allclose(h[:, :, 2], h[:, :, 0], atol=1e-13)
         square = np.mean((h[:, :, 1] - h[:, :, 0]) ** 2, axis=1) / 1e-18
         found.append((square.mean(), square.std() / np.sqrt(len(square))))
-    agree(found[:1], found[1:])
+    assert agree(*found)
     assert found[0][1] < 0.05 * found[0][0]
 
 
@@ -187,7 +175,8 @@ def test_near_duplicates_keep_their_difference():
 def test_neurons_of_one_step_come_one_by_one_too(sampler):
     net = recurrent(1, 6, sampler, sigma_u=0.7)
     network, index = jnp.array([2, 0, 3], dtype=jnp.uint32), jnp.array([5, 1, 0], dtype=jnp.uint32)
-    found, weight = net.unit(KEY, network, index, jnp.uint32(6), jnp.asarray(X), *map(jnp.float64, SIGMA))
+    lanes = Lanes(KEY, network, index, jnp.uint32(6))
+    found, weight = net.unit(lanes, jnp.asarray(X), *map(jnp.float64, SIGMA))
     assert weight is None
     np.testing.assert_allclose(found, np.asarray(features(net, X, range(4))[0])[network, index], rtol=1e-12)
 

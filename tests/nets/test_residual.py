@@ -1,14 +1,15 @@
 """Residual perceptrons: kernels, exact linear networks, leading 1/N with a neuron's own history, both samplers."""
 
-import jax
+import drawn
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from drawn import agree
 from scipy.special import erf
 
-from nnqft.core.packing import multisets, pack, pairing_legs, rank, wick
+from nnqft.core.packing import pack, pairing_legs, rank, wick
 from nnqft.nets.activations import ACTIVATIONS
-from nnqft.nets.influence import quartic, sum_over_pairings
+from nnqft.nets.influence import quartic
 from nnqft.nets.kernels import first_kernel
 from nnqft.nets.residual import Options, Residual
 
@@ -23,22 +24,9 @@ def residual(activation="erf", branches=2, width=16, sampler="conditional", dtyp
     return Residual(ACTIVATIONS[activation], branches, width, sampler, dtype, Options(**options))
 
 
-def measured(net, x, networks, sigma=SIGMA, batches=64):
-    """G2 (P,) and N G4c (Q,) from the covariance of the output, with standard errors: (value, error) of each."""
-    size, (rows, columns) = networks // batches, multisets(len(x), 2).T
-
-    @jax.jit
-    def batch(number):
-        numbers = number * np.uint32(size) + jnp.arange(size, dtype=jnp.uint32)
-        units = net.features(KEY, numbers, jnp.asarray(x), *map(jnp.float64, sigma)).units
-        return net.kernel(units, *map(jnp.float64, sigma))[:, rows, columns]
-
-    kernels = np.array([batch(np.uint32(number)) for number in range(batches)])
-    mean = kernels.mean(axis=(0, 1))
-    covariance = np.einsum("bip,biq->bpq", kernels - mean, kernels - mean) / size
-    fourth = net.width * sum_over_pairings(covariance, len(x)) * networks / (networks - 1)
-    second = kernels.mean(axis=1)
-    return [(found.mean(axis=0), found.std(axis=0, ddof=1) / np.sqrt(batches)) for found in (second, fourth)]
+def measured(net, x, networks, sigma=SIGMA):
+    """G2 and N G4c: (value, standard error) of each."""
+    return drawn.measured(net, x, networks, sigma, KEY, scale=net.width)
 
 
 def test_kernel_of_the_table():
@@ -129,9 +117,9 @@ def test_linear_network_of_a_single_neuron():
 def test_linear_network_on_several_points_with_biases():
     net, sigma = residual("linear", 2, 8), (0.8, 0.4)
     known = net.known(X, *sigma, np.array([[8.0], [1e9]]))
-    (second, second_error), (fourth, fourth_error) = measured(net, X, 2**17, sigma)
-    assert np.all(np.abs(second - known.values[2][0]) < 4 * second_error)
-    assert np.all(np.abs(fourth - 8 * known.values[4][0]) < 4 * fourth_error)
+    second, fourth = measured(net, X, 2**17, sigma)
+    assert agree(second, (known.values[2][0], 0))
+    assert agree(fourth, (8 * known.values[4][0], 0))
     leading, error = quartic(net, X, *sigma)
     assert np.all(np.abs(leading - 1e9 * known.values[4][1]) < 4 * error)
 
@@ -139,13 +127,13 @@ def test_linear_network_on_several_points_with_biases():
 @pytest.mark.parametrize("options", [{}, {"scaling": "depth"}])
 def test_both_samplers_have_one_law(options):
     found = [measured(residual(width=8, sampler=s, **options), X, 2**16) for s in Residual.samplers]
-    for (value, error), (other, other_error) in zip(*found, strict=True):
-        assert np.all(np.abs(value - other) < 4 * np.hypot(error, other_error))
+    for one, other in zip(*found, strict=True):
+        assert agree(one, other)
     if not options:
-        (second, _), (fourth, error) = found[0]
+        (second, _), fourth = found[0]
         np.testing.assert_allclose(second[0], 1.0482, atol=0.003)
         reference = np.array([1.0380, 2.782, -1.531]), np.array([0.0015, 0.004, 0.003])
-        assert np.all(np.abs(fourth[LISTED[:3]] - reference[0]) < 4 * np.hypot(error[LISTED[:3]], reference[1]))
+        assert agree([part[LISTED[:3]] for part in fourth], reference)
 
 
 def test_width_64_is_near_the_leading_order():

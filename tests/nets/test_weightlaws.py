@@ -11,13 +11,14 @@ import pytest
 from nnqft.core.packing import multisets, pack, rank
 from nnqft.nets.activations import ACTIVATIONS
 from nnqft.nets.kernels import evaluate, first_factor
+from nnqft.nets.lanes import Lanes
 from nnqft.nets.onelayer import unit_moments
 from nnqft.nets.weightlaws import WeightLaw, draw_layer, draw_units, enumerable, first_moments, neuron_cumulants
 
 KEY = jnp.array([3, 4], dtype=jnp.uint32)
 drawn = jax.jit(WeightLaw.draw, static_argnums=(0, 3, 4, 5))
 layer = jax.jit(draw_layer, static_argnums=(0, 3, 7, 8))
-units = jax.jit(draw_units, static_argnums=(0, 8))
+units = jax.jit(draw_units, static_argnums=(0, 5))
 LAWS = ["gaussian", "uniform", "sign", "student-18.5", "sparse-0.25"]
 
 
@@ -67,7 +68,7 @@ def test_a_weight_depends_on_its_own_numbers_only(name):
     chosen, rows = jnp.array([8, 1], dtype=jnp.uint32), jnp.array([4, 0], dtype=jnp.uint32)
     whole = drawn(law, KEY, networks, 5, 7, "float64")
     np.testing.assert_array_equal(drawn(law, KEY, chosen, 5, 7, "float64"), whole[chosen])
-    np.testing.assert_array_equal(law.draw_lanes(KEY, chosen, rows, 5, 7, "float64"), whole[chosen, rows])
+    np.testing.assert_array_equal(law.draw_lanes(Lanes(KEY, chosen, rows, 5), 7, "float64"), whole[chosen, rows])
     assert not np.array_equal(drawn(law, KEY[::-1], networks, 5, 7, "float64"), whole)
 
 
@@ -96,8 +97,9 @@ def test_other_names_are_refused(name):
 def test_layers_have_the_covariance_of_gaussian_ones(name):
     features = jnp.array([[1.0, -0.4], [0.3, 2.0], [-0.7, 0.5]])
     law, networks = WeightLaw(name), jnp.arange(30_000, dtype=jnp.uint32)
-    z = layer(law, KEY, networks, 2, features, jnp.float64(0.5), jnp.float64(0.3), "weights", "float64")
+    z, covariance = layer(law, KEY, networks, 2, features, jnp.float64(0.5), jnp.float64(0.3), "weights", "float64")
     expected = 0.3 + 0.5 * features.T @ features
+    assert (covariance is not None) == law.gaussian
     for row in range(2):
         products = pack(np.asarray(z[:, row, :, None] * z[:, row, None, :]))
         assert np.all(np.abs(products.mean(axis=0) - pack(expected)) <= 4 * products.std(axis=0) / np.sqrt(len(z)))
@@ -108,10 +110,11 @@ def test_layers_have_the_covariance_of_gaussian_ones(name):
 def test_single_neurons_are_those_of_the_layer():
     features, law = jnp.array([[1.0, -0.4], [0.3, 2.0]]), WeightLaw("uniform")
     weight, bias, networks = jnp.float64(0.5), jnp.float64(0.3), jnp.arange(5, dtype=jnp.uint32)
-    z = layer(law, KEY, networks, 6, features, weight, bias, "weights", "float64")
-    lanes = jnp.array([3, 5, 0], dtype=jnp.uint32)
-    single = units(law, KEY, networks[lanes % 5], lanes, jnp.uint32(6), features, weight, bias, "float64")
-    np.testing.assert_allclose(single, z[lanes % 5, lanes], rtol=1e-14)
+    z, _ = layer(law, KEY, networks, 6, features, weight, bias, "weights", "float64")
+    index = jnp.array([3, 5, 0], dtype=jnp.uint32)
+    lanes = Lanes(KEY, networks[index % 5], index, jnp.uint32(6))
+    single = units(law, lanes, features, weight, bias, "float64")
+    np.testing.assert_allclose(single, z[index % 5, index], rtol=1e-14)
 
 
 def test_cumulants_of_a_product_of_two_normals():

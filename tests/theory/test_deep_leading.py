@@ -9,7 +9,7 @@ from nnqft.core.packing import multisets, pack, rank, wick
 from nnqft.nets.activations import ACTIVATIONS
 from nnqft.nets.deep import finite_width, fourth_moments
 from nnqft.nets.kernels import first_kernel, gp_kernel
-from nnqft.nets.onelayer import one_layer
+from nnqft.nets.mlp import MLP
 
 TWO = np.array([[1, 0.5], [0.5, 0.8]])
 TANH = np.sqrt(1.76), np.sqrt(0.05)
@@ -62,9 +62,9 @@ def test_depth_one_quartic_of_the_common_configuration():
 def test_depth_one_is_the_exact_layer(name, sigma_b):
     x = np.array([(0.5, -0.2), (1.0, 0.3), (-0.7, 0.4), (0.1, 1.1), (0.6, 0.6)])
     found = finite_width(ACTIVATIONS[name], 1.2, sigma_b, first_kernel(x, 1.2, sigma_b), depth=1)
-    exact = one_layer(ACTIVATIONS[name], x, 1.2, sigma_b)
-    np.testing.assert_allclose(found.K[-1], exact.G2, rtol=0, atol=1e-13)
-    np.testing.assert_allclose(found.output_quartic(), exact.N_G4c, rtol=0, atol=1e-9 * np.max(exact.N_G4c))
+    exact = MLP(ACTIVATIONS[name], 1, 1).known(x, 1.2, sigma_b, np.array([[1.0]])).values
+    np.testing.assert_allclose(found.K[-1], exact[2][0], rtol=0, atol=1e-13)
+    np.testing.assert_allclose(found.output_quartic(), exact[4][0], rtol=0, atol=1e-9 * np.max(exact[4]))
     assert np.all(found.G1 == 0)
 
 
