@@ -4,7 +4,6 @@ import os
 from pathlib import Path
 
 import xarray as xr
-from matplotlib.figure import Figure
 
 from nnqft.figures import couplings, deviations, pulls, scaling
 from nnqft.figures.style import image
@@ -35,18 +34,15 @@ def draw_figure(scan: Scan, layout: Layout, name: str) -> None:
 
 def draw(folder: Path, name: str, points: str, data: dict[str, xr.Dataset]) -> None:
     """One figure; data: the point set's group of each store it shows."""
-    figure, numbers = _plot(name, points, data)
+    if name == "couplings":
+        figure, numbers = couplings.plot(data["couplings"], data["flow"], data["cumulants"], points)
+    else:
+        kind = {"deviations": deviations, "scaling": scaling, "pulls": pulls}[name]
+        figure, numbers = kind.plot(data["cumulants"], data["theory"], points)
     stem = folder / f"{name}-{points}"
     replace(stem.with_name(f"{stem.name}.png"), image(figure, "png"))
     replace(stem.with_name(f"{stem.name}.pdf"), image(figure, "pdf"))
     write_csv(stem.with_name(f"{stem.name}.csv"), numbers)
-
-
-def _plot(name: str, points: str, data: dict[str, xr.Dataset]) -> tuple[Figure, Table]:
-    if name == "couplings":
-        return couplings.plot(data["couplings"], data["flow"], data["cumulants"], points)
-    kind = {"deviations": deviations, "scaling": scaling, "pulls": pulls}[name]
-    return kind.plot(data["cumulants"], data["theory"], points)
 
 
 def write_csv(path: Path, numbers: Table) -> None:

@@ -10,6 +10,7 @@ rule couplings:
         f"{ROOT}/benchmarks/couplings.tsv"
     conda:
         "../envs/nnqft.yaml"
+    priority: 10  # figures wait for both
     resources:
         mem_mb=4000,
         runtime=60,
@@ -34,6 +35,7 @@ rule flow:
         f"{ROOT}/benchmarks/flow.tsv"
     conda:
         "../envs/nnqft.yaml"
+    priority: 10  # figures wait for both
     resources:
         mem_mb=4000,
         runtime=60,
