@@ -8,9 +8,9 @@ rule couplings:
         f"{ROOT}/logs/couplings.log",
     benchmark:
         f"{ROOT}/benchmarks/couplings.tsv"
+    priority: 10  # figures wait for both
     conda:
         "../envs/nnqft.yaml"
-    priority: 10  # figures wait for both
     resources:
         mem_mb=4000,
         runtime=60,
@@ -33,9 +33,9 @@ rule flow:
         f"{ROOT}/logs/flow.log",
     benchmark:
         f"{ROOT}/benchmarks/flow.tsv"
+    priority: 10  # figures wait for both
     conda:
         "../envs/nnqft.yaml"
-    priority: 10  # figures wait for both
     resources:
         mem_mb=4000,
         runtime=60,
