@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from nnqft.core.errors import InputError
 from nnqft.core.hashing import block_key
-from nnqft.core.packing import multisets
+from nnqft.core.packing import Basis, Components, multisets
 from nnqft.estimation import tails
 from nnqft.estimation.cumulants import CumulantEstimate, estimate
 from nnqft.estimation.jackknife import merge
@@ -35,7 +35,7 @@ class CellSums:
     tail_sums: Array
     networks: int
 
-    def estimate(self, points: int) -> CumulantEstimate:
+    def estimate(self, points: Basis) -> CumulantEstimate:
         """Correlators with errors and verdicts."""
         return estimate(self.groups, self.centre, points, self.amplitude, self.largest, self.tail_sums)
 
@@ -78,8 +78,11 @@ def measure(
     estimator: str = "auto",
     precision: str = "auto",
     replicates: int = 64,
+    components: Components | None = None,
 ) -> CumulantEstimate:
     """Correlators of one ensemble, for notebooks: what the pipeline would find, in one block.
+
+    components: only these, as :func:`nnqft.core.selection.select` finds them.
 
     Raises:
         InputError: for an ensemble that cannot be measured, or an estimator that the network does not allow.
@@ -91,17 +94,19 @@ def measure(
         raise InputError("networks", f"{networks} networks for {replicates} jackknife groups", "draw more networks")
     precision = default_precision(a) if precision == "auto" else precision
     net = network(a, width, sampler, precision)
-    cell = Cell(a, width, seed, sampler, kind(net, estimator, max_order), precision, networks, max_order)
+    cell = Cell(
+        a, width, seed, sampler, kind(net, estimator, max_order), precision, networks, max_order, components=components
+    )
     refuse(cell.spec)
     centre, scale = centre_and_scale(net, cell.kind, a.sigma_w, a.sigma_b, a.x)
     s = draw_block(cell, 0, centre, scale)
     data = {"moments": s.power[None], "tail": s.tail[None], "count": s.count[None]}
-    return merged(cell, centre, data, replicates).estimate(cell.spec.points)
+    return merged(cell, centre, data, replicates).estimate(cell.spec.basis)
 
 
 def target_errors(cell: Cell, sums: CellSums, scale: Array, names: list[str]) -> tuple[dict[str, float], bool]:
     """Relative errors of the named correlators, and whether all of them are trusted."""
-    points = cell.spec.points
+    points = cell.spec.basis
     found = sums.estimate(points)
     own = np.flatnonzero(np.diff(multisets(points, 2), axis=1)[:, 0] == 0)
     root = np.sqrt(scale[own])
