@@ -45,6 +45,13 @@ def points_of(n: Basis) -> int:
     return n.points if isinstance(n, Components) else n
 
 
+def number(n: Basis, order: int) -> int:
+    """How many components there are of an order, without listing them."""
+    if isinstance(n, Components) and order != 2:
+        return len(dict(n.legs)[order]) // (2 * order)
+    return comb(points_of(n) + order - 1, order)
+
+
 @lru_cache(maxsize=64)
 def multisets(n: Basis, order: int) -> Indices:
     """Sorted index tuples of a symmetric tensor: shape (comb(n + order - 1, order), order), int64; or those selected.

@@ -12,8 +12,11 @@ from itertools import combinations, permutations
 from math import comb, factorial, prod
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nnqft.core.packing import Basis, Components, Indices, multisets, points_of, rank
+
+Flags = NDArray[np.bool_]
 
 MOST = 200_000
 """Components of one order that may be selected."""
@@ -78,15 +81,16 @@ def parts(basis: Basis, orders: Sequence[int], size: int = 1) -> list[tuple[int,
 
 
 def placements(
-    basis: Basis, orders: Sequence[int], subsets: Sequence[tuple[int, ...]]
+    basis: Basis, orders: Sequence[int], subsets: Sequence[tuple[int, ...]], done: Mapping[int, Flags] | None = None
 ) -> Iterator[tuple[tuple[int, ...], Mapping[int, tuple[Indices, Indices]]]]:
     """Each subset of the points, and by order which components it has: where in `basis`, where among all of its own.
 
-    Subsets on which nothing lies that no earlier one has are left out.
+    Subsets on which nothing lies that is still to be done are left out. done: by order, a flag for every component,
+    which the caller sets; without it, what is handed out is done.
     """
     n = points_of(basis)
     everything = {order: rank(multisets(basis, order), n) for order in orders}
-    seen = {order: np.zeros(len(positions), dtype=bool) for order, positions in everything.items()}
+    seen = {k: np.zeros(len(p), dtype=bool) for k, p in everything.items()} if done is None else done
     for subset in subsets:
         place = {}
         for order, positions in everything.items():
@@ -96,7 +100,7 @@ def placements(
             place[order] = where[here], here
         if all(seen[order][where].all() for order, (where, _) in place.items()):
             continue
-        for order, (where, _) in place.items():
+        for order, (where, _) in place.items() if done is None else ():
             seen[order][where] = True
         yield subset, place
 

@@ -38,8 +38,7 @@ _DEGREE = {"I4": 4, "I4_y2": 6, "A": 2}  # degree in y of an integrand whose leg
 _NODES = (12, 16, 24, 36, 54, 81, 122)  # Gauss-Legendre nodes a panel, until two agree
 _TOLERANCE = {1: 1e-11, 2: 1e-10, 3: 1e-8}
 _CHUNK = 1 << 14
-TOGETHER = 8
-"""Points whose components are integrated together where components are selected."""
+_TOGETHER, _TOGETHER_KINKED = 16, 4  # points of selected components that are integrated together; kinks cost nodes
 
 
 def vertex_integrals(
@@ -79,7 +78,8 @@ def selected_integrals(
 ) -> Integrals:
     """:func:`vertex_integrals` of the selected components, some points at a time; `A`, `dA` are NaN where unused."""
     found: Integrals = {}
-    for subset, place in placements(basis, (4,), parts(basis, (4,), TOGETHER)):
+    together = _TOGETHER_KINKED if activation == "relu" else _TOGETHER
+    for subset, place in placements(basis, (4,), parts(basis, (4,), together)):
         own = vertex_integrals(activation, sigma_w, sigma_b, x[list(subset)], cutoffs, depth=depth)
         positions = {"A": (rank(np.array(subset)[multisets(len(subset), 2)], basis), slice(None))}
         for name, values in own.items():

@@ -35,17 +35,29 @@ def known_by_parts(
     empty = {k: np.full((len(widths), len(multisets(basis, k))), np.nan) for k in orders}
     values, errors = empty, {k: np.zeros_like(v) for k, v in empty.items()}
     quality: dict[int, Quality] = {}
-    for subset, place in placements(basis, orders, subsets):
+    missing: dict[int, str] = {}
+    done = {k: np.zeros(v.shape[1], dtype=bool) for k, v in empty.items()}
+
+    def ask(subset: tuple[int, ...]) -> Known:
         try:
-            known = net.known(a.x[list(subset)], a.sigma_w, a.sigma_b, widths)
+            return net.known(a.x[list(subset)], a.sigma_w, a.sigma_b, widths)
         except QuadratureError as error:
-            known = Known({}, {}, str(error))
+            return Known({}, {}, str(error))
+
+    fewest = ask(subsets[-1])
+    for k in set(orders) - set(fewest.values):  # what is not known on the fewest points is not known at all
+        reasons[k] = fewest.reason
+        done[k][:] = True
+    for subset, place in placements(basis, orders, subsets, done):
+        known = ask(subset)
         for k, (there, here) in place.items():
-            if k not in known.values:
-                reasons[k] = reasons[k] or known.reason
-                continue
-            values[k][:, there] = known.values[k][:, here]
-            errors[k][:, there] = known.errors[k][:, here] if k in known.errors else 0.0
-            quality[k] = max(quality.get(k, "exact"), known.quality[k], key=WORST.index)
+            if k in known.values:
+                values[k][:, there] = known.values[k][:, here]
+                errors[k][:, there] = known.errors[k][:, here] if k in known.errors else 0.0
+                quality[k] = max(quality.get(k, "exact"), known.quality[k], key=WORST.index)
+                done[k][there] = True
+            else:  # perhaps on fewer points; the reason stands for components that have none
+                missing.setdefault(k, known.reason)
+    reasons |= {k: missing[k] for k in missing if not done[k].all()}
     found = {k: v for k, v in values.items() if k in quality}
     return Known(found, quality, "", {k: errors[k] for k in found if errors[k].any()}), reasons

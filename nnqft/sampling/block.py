@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from nnqft.core.packing import Basis, Components, multisets, pair_products
+from nnqft.core.packing import Basis, Components, multisets, number, pair_products
 from nnqft.nets.base import Network
 from nnqft.nets.maps import pair_average
 from nnqft.sampling import sums
@@ -73,8 +73,8 @@ class BlockSpec:
     def layout(self) -> dict[str, int]:
         """Names and lengths of the sums, in the order in which the statistics vector holds them."""
         order = self.max_order
-        P, Q, S, eight = (len(multisets(self.basis, k)) if k <= order else 0 for k in (2, 4, 6, 8))
-        PP = len(pair_products(self.basis)[0]) if order >= 4 else 0
+        P, Q, S, eight = (number(self.basis, k) if k <= order else 0 for k in (2, 4, 6, 8))
+        PP = len(pair_products(self.components)[0]) if self.components and order >= 4 else P * (P + 1) // 2
         found = {"first": P} | ({"second": PP} if order >= 4 else {}) | ({"third": S} if order >= 6 else {})
         found |= {"fourth": eight} if order >= 8 else {}
         if (self.kind == "total" or self.excess) and order >= 4:

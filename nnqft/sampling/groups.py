@@ -78,7 +78,7 @@ def measure(
     estimator: str = "auto",
     precision: str = "auto",
     replicates: int = 64,
-    components: Components | None = None,
+    components: Basis | None = None,
 ) -> CumulantEstimate:
     """Correlators of one ensemble, for notebooks: what the pipeline would find, in one block.
 
@@ -92,6 +92,11 @@ def measure(
         raise InputError("max_order", f"no order {max_order}", "use 2, 4, 6 or 8")
     if networks < replicates:
         raise InputError("networks", f"{networks} networks for {replicates} jackknife groups", "draw more networks")
+    components = components if isinstance(components, Components) else None
+    if components and max(components.orders) != max_order:
+        raise InputError(
+            "components", f"a selection of orders {components.orders}", f"use max_order {max_order} for it"
+        )
     precision = default_precision(a) if precision == "auto" else precision
     net = network(a, width, sampler, precision)
     cell = Cell(

@@ -15,7 +15,7 @@ With f = b + sum_i w_i s_i and the readout integrated exactly,
 import math
 
 from nnqft.core.errors import InputError
-from nnqft.core.packing import multisets
+from nnqft.core.packing import number
 from nnqft.estimation.kstatistics import PRODUCT, Amplitude
 from nnqft.nets.base import Network
 from nnqft.nets.maps import CLOSED
@@ -23,6 +23,8 @@ from nnqft.sampling.block import GAUSSIAN, SUBBATCHES, BlockSpec, Kind, any_widt
 from nnqft.sampling.selected import CHUNK
 
 ESTIMATORS = ("auto", "total", "marginal", "product")
+PRODUCT_LIMIT = 16 * 2**30
+"""Bytes that the dense stores of one point set may hold: a stage has it in memory."""
 MEMORY_LIMIT = 2 * 2**30
 """Bytes that one worker may need for one block."""
 
@@ -77,8 +79,7 @@ def amplitude(spec: BlockSpec, dimension: int) -> Amplitude:
 def memory(spec: BlockSpec) -> int:
     """Estimated bytes at work in one block: the statistics (held three times), the tile, the matrices of its sums."""
     n, order, selected = spec.points, spec.max_order, spec.components is not None
-    P = len(multisets(n, 2))
-    Q = len(multisets(spec.basis, 4)) if selected else math.comb(n + 3, 4)
+    P, Q = number(n, 2), number(spec.basis, 4)
     statistics = 3 * 8 * spec.subbatches * (sum(spec.layout.values()) + 16)
     pooled = spec.kind == "neurons" and any_width(spec.net)
     networks = 1 if pooled else tile_lanes(spec)
@@ -101,6 +102,12 @@ def memory(spec: BlockSpec) -> int:
 def statistics_bytes(spec: BlockSpec) -> int:
     """Bytes that a block leaves on disk, uncompressed."""
     return 8 * (spec.subbatches * (sum(spec.layout.values()) + 1) + spec.slots + 4)
+
+
+def product_bytes(spec: BlockSpec, replicates: int) -> int:
+    """Bytes of one cell in ``ensemble.zarr`` and ``cumulants.zarr``: sums by group, replicates of all correlators."""
+    correlators = sum((1 if k == 2 else 2) * number(spec.basis, k) for k in range(2, spec.max_order + 1, 2))
+    return 8 * replicates * (sum(spec.layout.values()) + correlators)
 
 
 def refuse(spec: BlockSpec) -> None:
