@@ -9,7 +9,7 @@ from rich.table import Table
 from nnqft.sampling.budget import budget
 from nnqft.sampling.cells import Cell, cells, leaves
 from nnqft.sampling.check import load_config
-from nnqft.sampling.kinds import memory, statistics_bytes
+from nnqft.sampling.kinds import memory, product_bytes, statistics_bytes
 from nnqft.spec.model import Scan
 from nnqft.stages.layout import Layout
 from nnqft.stages.status import cell_status, generated, stage_status
@@ -19,6 +19,8 @@ NEURONS_PER_SECOND = {"float32": 5e7, "float64": 3e7}
 NETWORK_SECONDS = 1.0e-6
 ORDER_SECONDS = {2: 3e-8, 4: 5e-8, 6: 1.5e-7, 8: 4e-7}
 """Sums over neurons: seconds a neuron, equally rough."""
+COMPONENT_SECONDS = 3e-10
+"""Of one selected component of one neuron, or of one network where these are summed."""
 WORKER_MIB = 400
 """What a worker needs before it does anything."""
 
@@ -39,12 +41,13 @@ def show_plan(config: Path) -> None:
         goals = ", ".join(f"{name} to {100 * goal:g}%" for name, goal in wanted.target)
         console.print(f"target: {goals}; each cell starts with {wanted.pilot} blocks and stops there or at the ceiling")
     total, disk = wanted.most * sum(seconds.values()), wanted.most * sum(statistics_bytes(c.spec) for c in points)
+    dense = sum(product_bytes(cell.spec, scan.ensemble.replicates) for cell in points)
     needed = max(memory(cell.spec) for cell in points) / 2**20 + WORKER_MIB
     console.print(f"{len(leaves(scan))} leaves, {len(points)} scan points, "
                   f"{_range(len(points) * wanted.pilot, len(points) * wanted.most)} blocks")  # fmt: skip
     upper = "at most " if wanted.target else ""
     console.print(f"about {upper}{total:.0f} core-seconds of sampling, {needed:.0f} MiB a worker, "
-                  f"{upper}{disk / 2**20:.0f} MiB on disk")  # fmt: skip
+                  f"{upper}{disk / 2**20:.0f} MiB on disk; {dense / 2**20:.0f} MiB in the dense stores")  # fmt: skip
 
 
 def show_status(config: Path) -> None:
@@ -90,6 +93,9 @@ def _seconds(cell: Cell) -> float:
     if cell.sampler == "weights":
         work *= max(1, cell.width / 6)
     extra = ORDER_SECONDS[spec.max_order] * spec.net.units if spec.kind in ("neurons", "total") else 0.0
+    if spec.components:
+        samples = spec.net.units if spec.kind in ("neurons", "total") else 1
+        extra = COMPONENT_SECONDS * sum(spec.layout.values()) * samples
     return cell.block * (NETWORK_SECONDS + work / NEURONS_PER_SECOND[cell.precision] + extra)
 
 

@@ -23,7 +23,8 @@ from numpy.polynomial.legendre import leggauss
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import erf
 
-from nnqft.core.packing import multisets, pairing_legs, rank
+from nnqft.core.packing import Basis, Components, multisets, pairing_legs, rank
+from nnqft.core.selection import parts, placements
 from nnqft.couplings.kernels import leg_kernel
 
 Array = NDArray[np.float64]
@@ -37,6 +38,7 @@ _DEGREE = {"I4": 4, "I4_y2": 6, "A": 2}  # degree in y of an integrand whose leg
 _NODES = (12, 16, 24, 36, 54, 81, 122)  # Gauss-Legendre nodes a panel, until two agree
 _TOLERANCE = {1: 1e-11, 2: 1e-10, 3: 1e-8}
 _CHUNK = 1 << 14
+_TOGETHER, _TOGETHER_KINKED = 16, 4  # points of selected components that are integrated together; kinks cost nodes
 
 
 def vertex_integrals(
@@ -71,12 +73,28 @@ def vertex_integrals(
     return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
 
 
-def design(integrals: Integrals, model: Sequence[str]) -> Array:
+def selected_integrals(
+    activation: str, sigma_w: float, sigma_b: float, x: Array, cutoffs: ArrayLike, basis: Components, *, depth: int = 1
+) -> Integrals:
+    """:func:`vertex_integrals` of the selected components, some points at a time; `A`, `dA` are NaN where unused."""
+    found: Integrals = {}
+    together = _TOGETHER_KINKED if activation == "relu" else _TOGETHER
+    for subset, place in placements(basis, (4,), parts(basis, (4,), together)):
+        own = vertex_integrals(activation, sigma_w, sigma_b, x[list(subset)], cutoffs, depth=depth)
+        positions = {"A": (rank(np.array(subset)[multisets(len(subset), 2)], basis), slice(None))}
+        for name, values in own.items():
+            there, here = positions.get(name.removeprefix("d"), place[4])
+            size = len(multisets(basis, 2 if name in ("A", "dA") else 4))
+            found.setdefault(name, np.full((len(values), size), np.nan))[:, there] = values[:, here]
+    return found
+
+
+def design(integrals: Integrals, model: Sequence[str], basis: Basis | None = None) -> Array:
     """Columns dG4c / d(coupling) of the leading-order fit: shape (n_cutoffs, quads, couplings), in the model's order.
 
-    The model is a sequence of names out of `COUPLINGS` (ValueError otherwise).
+    The model is a sequence of names out of `COUPLINGS` (ValueError otherwise). basis: the components, if selected.
     """
-    a, pairs = integrals["A"], _pairs_of_quads(integrals)
+    a, pairs = integrals["A"], _pairs_of_quads(integrals, basis)
     columns = {
         "lambda_0": -24 * integrals["I4"],
         "lambda_2": -24 * integrals["I4_y2"],
@@ -85,9 +103,9 @@ def design(integrals: Integrals, model: Sequence[str]) -> Array:
     return _stack(columns, model)
 
 
-def design_slope(integrals: Integrals, model: Sequence[str]) -> Array:
+def design_slope(integrals: Integrals, model: Sequence[str], basis: Basis | None = None) -> Array:
     """Derivative of :func:`design` with respect to the cutoff Lambda, same shape, from the surface terms."""
-    pairs = _pairs_of_quads(integrals)
+    pairs = _pairs_of_quads(integrals, basis)
     a, da = integrals["A"][:, pairs], integrals["dA"][:, pairs]
     columns = {
         "lambda_0": -24 * integrals["dI4"],
@@ -104,10 +122,10 @@ def _stack(columns: Integrals, model: Sequence[str]) -> Array:
     return np.stack([columns[name] for name in model], axis=-1)
 
 
-def _pairs_of_quads(integrals: Integrals) -> NDArray[np.int64]:
+def _pairs_of_quads(integrals: Integrals, basis: Basis | None) -> NDArray[np.int64]:
     """Packed pairs (quads, 3 pairings, 2) of the four legs of every component."""
     n = (isqrt(8 * integrals["A"].shape[-1] + 1) - 1) // 2
-    return pairing_legs(n, 4)
+    return pairing_legs(basis or n, 4)
 
 
 def _homogeneous(leg: Leg, x: Array, cutoffs: Array) -> Integrals:

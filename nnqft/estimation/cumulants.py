@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from nnqft.core.packing import Basis
 from nnqft.estimation import tails
 from nnqft.estimation.jackknife import stderr
 from nnqft.estimation.kstatistics import Amplitude, PowerSums, connected, full
@@ -34,15 +35,16 @@ class CumulantEstimate:
 def estimate(
     groups: PowerSums,
     centre: Array,
-    points: int,
+    points: Basis,
     amplitude: Amplitude,
     largest: Array,
     tail_sums: Array,
 ) -> CumulantEstimate:
     """Unbiased cumulants from the power sums of R jackknife groups (leading axis).
 
-    centre: what was subtracted from (or left out of) the matrices; largest: the largest sizes d of deviations in the
-    sample, descending; tail_sums: sums over all samples of d, d^2, d^3, d^4.
+    points: their number, or the selected components; centre: what was subtracted from (or left out of) the matrices;
+    largest: the largest sizes d of deviations in the sample, descending; tail_sums: sums over all samples
+    of d, d^2, d^3, d^4.
     """
     total = groups.total()
 

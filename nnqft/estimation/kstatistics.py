@@ -17,7 +17,9 @@ moments of an amplitude in front, E a^{2k} / (2k-1)!! of W_2k: 1 / (2k-1)!! for 
 the readout's weights for neurons.
 
 When X and further conditional cumulants of f are estimates given a part P of the network (estimator `total`), the law
-of total cumulance adds them: see :func:`add_within`. All functions broadcast over leading dimensions; float64.
+of total cumulance adds them: see :func:`_with_within`. `points` is a number, or a selection of components (a
+:class:`nnqft.core.packing.Components`), to which tensors of order 4 and above are then cut: the algebra closes on it.
+All functions broadcast over leading dimensions; float64.
 """
 
 from dataclasses import dataclass, fields
@@ -25,7 +27,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
-from nnqft.core.packing import pairing_products, splits, wick
+from nnqft.core.packing import Basis, pair_products, pairing_products, splits, wick
 
 Array = NDArray[np.float64]
 
@@ -34,7 +36,7 @@ Array = NDArray[np.float64]
 class PowerSums:
     """Sums over samples; leading dimensions are jackknife groups.
 
-    count (...); first (..., P) of d; second (..., PP) of d_i d_j, packed over two pairs; third (..., S) of W_6;
+    count (...); first (..., P) of d; second (..., PP) of d_i d_j, packed over products of pairs; third (..., S) of W_6;
     fourth (..., O) of W_8. With weights w, these are sums of w d, w^2 d d and w^3 W_6, and moment4 (..., PP), moment6
     and mixed6 (..., S) are those of w d d, w W_6, w^2 W_6. With conditional cumulants k4, k6 of f given P, within4
     (..., Q) sums k4, within6 k6, and cross6 sum_15 d k4 of each sample; within22 (..., PP) is the part of k4 before
@@ -84,7 +86,7 @@ class Amplitude:
 PRODUCT = Amplitude(1 / 3, 1 / 15, 1 / 105, textbook=True)
 
 
-def connected(sums: PowerSums, centre: Array, points: int, amplitude: Amplitude = Amplitude()) -> dict[str, Array]:
+def connected(sums: PowerSums, centre: Array, points: Basis, amplitude: Amplitude = Amplitude()) -> dict[str, Array]:
     """G2, G4c, G6c, G8c, and G4c_outputs[ab, cd] = Cov(X_ab, X_cd): the correlator of two outputs, f1 f1 f2 f2.
 
     Orders without sums are left out. Unbiased for any number of samples above half the order; below, NaN.
@@ -92,22 +94,22 @@ def connected(sums: PowerSums, centre: Array, points: int, amplitude: Amplitude 
     M = np.asarray(sums.count, dtype=np.float64)[..., None]
     S2, found = sums.first, {"G2": centre + sums.first / M}
     if sums.second is None:
-        return _with_within(found, sums, M)
+        return _with_within(found, sums, M, points)
     with np.errstate(divide="ignore", invalid="ignore"):
         pairs = pairing_products(points)
         S4, W4 = _contract(sums.second, pairs), _contract(_first(sums.moment4, sums.second), pairs)
         four = amplitude.four * W4 / M - (wick(S2, points, 4) - S4) / (M * (M - 1))
         found["G4c"] = four / amplitude.pooled
-        found["G4c_outputs"] = _covariance(sums, M, amplitude.common) / amplitude.pooled
+        found["G4c_outputs"] = _covariance(sums, M, points, amplitude.common) / amplitude.pooled
         if sums.third is not None:
             found["G6c"] = _six(sums, sums.third, S4, W4, M, points, amplitude) / amplitude.pooled**2
         if sums.third is not None and sums.fourth is not None:
             found["G8c"] = _eight(sums, sums.third, sums.fourth, S4, M, points, amplitude) / amplitude.pooled**3
-    return _with_within(found, sums, M)
+    return _with_within(found, sums, M, points)
 
 
 def full(
-    found: dict[str, Array], networks: NDArray, points: int, sums: PowerSums, amplitude: Amplitude
+    found: dict[str, Array], networks: NDArray, points: Basis, sums: PowerSums, amplitude: Amplitude
 ) -> dict[str, Array]:
     """Full correlators G4, G6, G8 of the connected ones, without the bias of products of estimates.
 
@@ -136,14 +138,14 @@ def full(
     return values
 
 
-def _six(sums: PowerSums, third: Array, S4: Array, W4: Array, M: Array, points: int, amplitude: Amplitude) -> Array:
+def _six(sums: PowerSums, third: Array, S4: Array, W4: Array, M: Array, points: Basis, amplitude: Amplitude) -> Array:
     W6, mixed = _first(sums.moment6, third), _first(sums.mixed6, third)
     two_four = (_product(sums.first, W4, points, 2, 4) - 3 * mixed) / (M * (M - 1))
     cubes = wick(sums.first, points, 6) - _product(sums.first, S4, points, 2, 4) + 2 * third
     return amplitude.six * W6 / M - amplitude.four * two_four + 2 * cubes / (M * (M - 1) * (M - 2))
 
 
-def _eight(sums: PowerSums, S6: Array, S8: Array, S4: Array, M: Array, points: int, amplitude: Amplitude) -> Array:
+def _eight(sums: PowerSums, S6: Array, S8: Array, S4: Array, M: Array, points: Basis, amplitude: Amplitude) -> Array:
     """Eight legs; no weights."""
     S2 = sums.first
     P26, P44 = _product(S2, S6, points, 2, 6), _product(S4, S4, points, 4, 4)
@@ -157,30 +159,28 @@ def _eight(sums: PowerSums, S6: Array, S8: Array, S4: Array, M: Array, points: i
     return a.eight * S8 / M - lower
 
 
-def _with_within(found: dict[str, Array], sums: PowerSums, M: Array) -> dict[str, Array]:
+def _with_within(found: dict[str, Array], sums: PowerSums, M: Array, points: Basis) -> dict[str, Array]:
     """Law of total cumulance: G4c += <k4>, G6c += <k6> + sum_15 Cov(k2, k4), G4c_outputs += <c>."""
     if sums.within4 is not None:
         found["G4c"] = found["G4c"] + sums.within4 / M
     if sums.within22 is not None:
         found["G4c_outputs"] = found["G4c_outputs"] + sums.within22 / M
     if sums.within4 is not None and sums.within6 is not None and sums.cross6 is not None:
-        points = _points(sums.first.shape[-1])
         with np.errstate(divide="ignore", invalid="ignore"):
             covariance = (sums.cross6 - _product(sums.first, sums.within4, points, 2, 4) / M) / (M - 1)
         found["G6c"] = found["G6c"] + sums.within6 / M + covariance
     return found
 
 
-def _covariance(sums: PowerSums, M: Array, common: float) -> Array:
+def _covariance(sums: PowerSums, M: Array, points: Basis, common: float) -> Array:
     """Cov(X_i, X_j), packed over two pairs; weighted samples estimate it from w d d and w d."""
     assert sums.second is not None
-    P = sums.first.shape[-1]
-    left, right = np.triu_indices(P)
+    left, right = pair_products(points)
     products = sums.first[..., left] * sums.first[..., right]
     return common * _first(sums.moment4, sums.second) / M - (products - sums.second) / (M * (M - 1))
 
 
-def _product(a: Array, b: Array, points: int, left: int, right: int, *, ordered: bool = False) -> Array:
+def _product(a: Array, b: Array, points: Basis, left: int, right: int, *, ordered: bool = False) -> Array:
     """Sum over the splits (left | right) of a on the left part times b on the right; split by split, to save memory.
 
     ordered: for left = right, both ways round.
@@ -200,7 +200,3 @@ def _contract(second: Array, pairs: NDArray[np.int64]) -> Array:
 
 def _first(value: Array | None, default: Array) -> Array:
     return default if value is None else value
-
-
-def _points(pairs: int) -> int:
-    return (int(np.sqrt(8 * pairs + 1)) - 1) // 2

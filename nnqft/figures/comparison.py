@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
-from nnqft.core.packing import multisets, unpack
+from nnqft.core.packing import unpack
 from nnqft.estimation.agreement import Agreement, agreement, combined_p, look_elsewhere
 from nnqft.estimation.cumulants import CONNECTED
 
@@ -67,12 +67,13 @@ def compare(cumulants: xr.Dataset, theory: xr.Dataset) -> list[Cell]:
     orders = [int(order) for order in cumulants["order"].values]
     data = {k: _arrays(cumulants, theory, k) for k in orders}
     verdicts = {key: cumulants[key].values for key in ("trusted", "tail_index", "top_share", "networks")}
+    legs = {k: cumulants[f"{COMPONENT[k]}_points"].values for k in orders}
     kinds = {k: theory["prediction"].sel(order=k).values for k in orders}
     for a, architecture in enumerate(cumulants["architecture"].values):
         for w, width in enumerate(cumulants["width"].values):
             for o, order in enumerate(orders):
                 values, replicates, prediction, errors = (array[a, w] for array in data[order])
-                natural = _natural_size(theory["G2_gp"].values[a], order) / float(width) ** (order // 2 - 1)
+                natural = _natural_size(theory["G2_gp"].values[a], legs[order]) / float(width) ** (order // 2 - 1)
                 found.append(
                     Cell(
                         str(architecture), int(width), order, int(verdicts["networks"][a, w]),
@@ -113,19 +114,25 @@ def combine(cells: Iterable[Cell]) -> Combined:
     )
 
 
-def representatives(points: int, order: int) -> dict[str, tuple[int, ...]]:
-    """Up to three components of a symmetric tensor: all legs equal, pairs, and legs as distinct as the points allow.
+def representatives(points: int, legs: np.ndarray) -> dict[str, tuple[int, ...]]:
+    """Up to three of the components with these `legs` (components, order): all equal, pairs, and as distinct as may be.
 
     The pairs are two pairs of the outermost points at order 4 (three pairs, one in the middle, at order 6); components
-    that coincide for want of points appear once.
+    that coincide for want of points appear once. Where components are selected, those most like these.
     """
+    order = legs.shape[1]
     ends = [0, points - 1] if order == 4 else [0, points // 2, points - 1]
     pairs = sorted(ends[i % len(ends)] for i in range(order // 2) for _ in range(2))
     distinct = sorted(i * points // order if points < order else i for i in range(order))
     found: dict[str, tuple[int, ...]] = {}
-    for name, legs in zip(KINDS, ((0,) * order, tuple(pairs), tuple(distinct)), strict=True):
-        if legs not in found.values():
-            found[name] = legs
+    number = 1 + (np.diff(legs, axis=1) > 0).sum(axis=1)
+    paired = (legs[:, ::2] == legs[:, 1::2]).all(axis=1) & ((number > 1) | (points == 1))
+    sets = number == 1, paired, number == number.max()
+    for name, among, wanted in zip(KINDS, sets, ([0] * order, pairs, distinct), strict=True):
+        if among.any():
+            nearest = legs[among][np.abs(legs[among] - wanted).sum(axis=1).argmin()]
+            if tuple(nearest.tolist()) not in found.values():
+                found[name] = tuple(nearest.tolist())
     return found
 
 
@@ -142,8 +149,8 @@ def _arrays(cumulants: xr.Dataset, theory: xr.Dataset, order: int) -> tuple[np.n
     return cumulants[name].values, cumulants[f"{name}_replicate"].values, prediction, errors
 
 
-def _natural_size(kernel: np.ndarray, order: int) -> np.ndarray:
+def _natural_size(kernel: np.ndarray, legs: np.ndarray) -> np.ndarray:
     """Product of sqrt(K_aa) over the legs of every component, from the packed kernel (P,); 0 where it is unknown."""
     points = (int(np.sqrt(8 * len(kernel) + 1)) - 1) // 2
     root = np.sqrt(np.nan_to_num(np.diag(unpack(kernel, points))))
-    return root[multisets(points, order)].prod(axis=1)
+    return root[legs].prod(axis=1)

@@ -75,7 +75,7 @@ def scaled(cumulants: xr.Dataset, theory: xr.Dataset) -> Table:
         kinds = theory["prediction"].sel(order=order).values
         trusted = cumulants["trusted"].sel(order=order).values
         for a, architecture in enumerate(cumulants["architecture"].values):
-            for kind, wanted in representatives(n_points, order).items():
+            for kind, wanted in representatives(n_points, legs).items():
                 c = int(np.flatnonzero((legs == wanted).all(axis=1))[0])
                 value, error, exact = (
                     store[key].values[a, :, c] * scale

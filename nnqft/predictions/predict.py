@@ -7,9 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnqft.core.gaussian import QuadratureError
-from nnqft.core.packing import multisets, pack, splits, wick
+from nnqft.core.packing import Basis, multisets, pack, splits, wick
 from nnqft.nets.base import Known, Network, Quality
 from nnqft.nets.registry import law
+from nnqft.predictions.selected import known_by_parts
 from nnqft.spec.grid import Architecture
 
 Array = NDArray[np.float64]
@@ -31,8 +32,12 @@ class Prediction:
     reason: dict[int, str]
 
 
-def predict(architecture: Architecture, widths: Sequence[int], orders: Sequence[int] = (2, 4, 6)) -> Prediction:
+def predict(
+    architecture: Architecture, widths: Sequence[int], orders: Sequence[int] = (2, 4, 6), basis: Basis | None = None
+) -> Prediction:
     """Theory at every width; what quadrature cannot deliver is left out, with a reason.
+
+    basis: the selected components, instead of all; they alone are computed.
 
     Raises:
         InputError: for an architecture that does not exist or has no finite correlators.
@@ -41,9 +46,9 @@ def predict(architecture: Architecture, widths: Sequence[int], orders: Sequence[
     column = np.asarray(widths, dtype=np.float64).reshape(-1, 1)
     if np.any(column < 1):
         raise ValueError(f"widths must be at least 1, got {list(widths)}")
-    a, n = architecture, len(architecture.coordinates)
+    a, n = architecture, len(architecture.coordinates) if basis is None else basis
     net = law(a, int(column.max()))
-    free, known = _theory(net, a, column)
+    free, known, reasons = _theory(net, a, column, list(orders), n)
     values: dict[str, Array] = {}
     errors: dict[str, Array] = {}
     for order in orders:
@@ -57,21 +62,25 @@ def predict(architecture: Architecture, widths: Sequence[int], orders: Sequence[
         values,
         errors,
         {order: known.quality.get(order, "none") for order in orders},
-        {order: "" if order in known.values else known.reason for order in orders},
+        {order: reasons.get(order, "" if order in known.values else known.reason) for order in orders},
     )
 
 
-def _theory(net: Network, a: Architecture, widths: Array) -> tuple[Array, Known]:
-    """Packed infinite-width kernel (P,) and what is known at finite width."""
-    pairs = len(multisets(len(a.coordinates), 2))
+def _theory(
+    net: Network, a: Architecture, widths: Array, orders: list[int], basis: Basis
+) -> tuple[Array, Known, dict[int, str]]:
+    """Packed infinite-width kernel (P,), what is known at finite width, and why some components of an order are not."""
+    pairs = len(multisets(basis, 2))
     try:
         free = pack(net.gp_kernel(a.x, a.sigma_w, a.sigma_b))
-        return free, net.known(a.x, a.sigma_w, a.sigma_b, widths)
+        if not isinstance(basis, int):
+            return free, *known_by_parts(net, a, widths, orders, basis)
+        return free, net.known(a.x, a.sigma_w, a.sigma_b, widths), {}
     except QuadratureError as error:
-        return np.full(pairs, np.nan), Known({}, {}, str(error))
+        return np.full(pairs, np.nan), Known({}, {}, str(error)), {}
 
 
-def _add_full(values: dict[str, Array], n: int) -> None:
+def _add_full(values: dict[str, Array], n: Basis) -> None:
     """G4 = G4c + G2 G2, and so on: moments from cumulants."""
     if "G4c" in values:
         G2, G4c = values["G2"], values["G4c"]
@@ -86,6 +95,6 @@ def _add_full(values: dict[str, Array], n: int) -> None:
         values["G8"] = values["G8c"] + lower + wick(G2, n, 8)
 
 
-def _product(a: Array, b: Array, n: int, left: int, right: int) -> Array:
+def _product(a: Array, b: Array, n: Basis, left: int, right: int) -> Array:
     first, second = splits(n, left, right)
     return np.sum(a[:, first] * b[:, second], axis=-1)

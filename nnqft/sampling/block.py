@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from nnqft.core.packing import multisets
+from nnqft.core.packing import Basis, Components, multisets, number, pair_products
 from nnqft.nets.base import Network
 from nnqft.nets.lanes import Lanes
 from nnqft.nets.maps import pair_average
@@ -47,6 +47,13 @@ class BlockSpec:
     points: int
     networks: int
     max_order: int
+    components: Components | None = None
+    """The selected components of order 4 and above; None: all."""
+
+    @property
+    def basis(self) -> Basis:
+        """Which components there are."""
+        return self.components or self.points
 
     @property
     def subbatch(self) -> int:
@@ -66,8 +73,9 @@ class BlockSpec:
     @property
     def layout(self) -> dict[str, int]:
         """Names and lengths of the sums, in the order in which the statistics vector holds them."""
-        P, Q, S, eight = (len(multisets(self.points, k)) if k <= max(4, self.max_order) else 0 for k in (2, 4, 6, 8))
-        order, PP = self.max_order, P * (P + 1) // 2
+        order = self.max_order
+        P, Q, S, eight = (number(self.basis, k) if k <= order else 0 for k in (2, 4, 6, 8))
+        PP = len(pair_products(self.components)[0]) if self.components and order >= 4 else P * (P + 1) // 2
         found = {"first": P} | ({"second": PP} if order >= 4 else {}) | ({"third": S} if order >= 6 else {})
         found |= {"fourth": eight} if order >= 8 else {}
         if (self.kind == "total" or self.excess) and order >= 4:
@@ -196,7 +204,7 @@ def _tile(
     scale: jax.Array,
 ) -> tuple[sums.Sums, jax.Array]:
     """Sums over one tile, and the size d of every sample's deviation: its contributions go as d, d^2, d^3, d^4."""
-    net, n, order = spec.net, spec.points, spec.max_order
+    net, n, order, basis = spec.net, spec.points, spec.max_order, spec.basis
     weight = net.readout(sigma_w, sigma_b)[0]
     keep = mask.astype(jnp.float64)
     if spec.kind == "neurons":
@@ -220,7 +228,7 @@ def _tile(
         size = (s**2).mean(axis=0)
         if w is not None:  # the highest order's contribution is w d^(order / 2)
             size = size * w.astype(s.dtype) ** (2 / order)
-        return sums.rescaled(sums.neurons(s, n, order, w), jnp.sqrt(scale[_own(n)]), n), size
+        return sums.rescaled(sums.neurons(s, basis, order, w), jnp.sqrt(scale[_own(n)]), basis), size
     features = net.features(key, network, x, sigma_w, sigma_b)
     if spec.kind == "total":
         return _total(spec, features.units, features.covariance, mask, weight, sigma_w, sigma_b, centre, scale)
@@ -234,11 +242,11 @@ def _tile(
     if spec.excess:
         root = jnp.sqrt(scale[_own(n)])
         units = (features.units / root).astype(features.units.dtype)
-        k4, k6 = sums.readout(units, keep, weight, net.readout_moments, order)
-        k4 = k4 * sums.leg_factors(root, n, 4)
-        k6 = None if k6 is None else k6 * sums.leg_factors(root, n, 6)
-        return sums.totals(sums.Conditional(d, k4, k6, None), n, order), size
-    return sums.matrices(d, n, order), size
+        k4, k6 = sums.readout(units, keep, weight, net.readout_moments, order, basis)
+        k4 = k4 * sums.leg_factors(root, basis, 4)
+        k6 = None if k6 is None else k6 * sums.leg_factors(root, basis, 6)
+        return sums.totals(sums.Conditional(d, k4, k6, None), basis, order), size
+    return sums.matrices(d, basis, order), size
 
 
 def _total(
@@ -253,7 +261,7 @@ def _total(
     scale: jax.Array,
 ) -> tuple[sums.Sums, jax.Array]:
     """Conditional cumulants given the layers below the last: k2 = E[Khat | .] in closed form, k4 and k6 measured."""
-    net, n, order = spec.net, spec.points, spec.max_order
+    net, n, order, basis = spec.net, spec.points, spec.max_order, spec.basis
     assert covariance is not None
     rows, columns = multisets(n, 2).T
     own = jnp.diagonal(covariance, axis1=1, axis2=2)
@@ -262,14 +270,14 @@ def _total(
     keep = mask.astype(jnp.float64)
     k2 = (readout[1] + weight * average - centre) * keep[:, None]
     if order == 2:
-        return sums.matrices(k2, n, order), jnp.sqrt(jnp.mean((k2 / scale) ** 2, axis=1))
+        return sums.matrices(k2, basis, order), jnp.sqrt(jnp.mean((k2 / scale) ** 2, axis=1))
     root = jnp.sqrt(scale[_own(n)])
-    parts = sums.within((units / root).astype(units.dtype), keep, weight, net.readout_moments, order)
-    norm = sums.leg_factors(root, n, 4)
-    k4, c4 = parts[0] * norm, parts[1] * sums.pair_factors(root, n)
-    k6 = None if parts[2] is None else parts[2] * sums.leg_factors(root, n, 6)
-    size = jnp.sqrt(jnp.sqrt(jnp.mean(((k4 + sums.wick4(k2, n)) / norm) ** 2, axis=1)))
-    return sums.totals(sums.Conditional(k2, k4, k6, c4), n, order), size
+    parts = sums.within((units / root).astype(units.dtype), keep, weight, net.readout_moments, order, basis)
+    norm = sums.leg_factors(root, basis, 4)
+    k4, c4 = parts[0] * norm, parts[1] * sums.pair_factors(root, basis)
+    k6 = None if parts[2] is None else parts[2] * sums.leg_factors(root, basis, 6)
+    size = jnp.sqrt(jnp.sqrt(jnp.mean(((k4 + sums.wick4(k2, basis)) / norm) ** 2, axis=1)))
+    return sums.totals(sums.Conditional(k2, k4, k6, c4), basis, order), size
 
 
 def _powers(size: jax.Array) -> jax.Array:

@@ -2,11 +2,13 @@
 
 from dataclasses import dataclass, fields
 from functools import cached_property
+from hashlib import sha256
 from typing import Any
 
 import numpy as np
 
 from nnqft.core.hashing import digest
+from nnqft.core.packing import Components
 from nnqft.core.versions import KERNEL_VERSION
 from nnqft.nets.registry import network
 from nnqft.sampling.block import BlockSpec, Kind
@@ -28,6 +30,8 @@ class Cell:
     block: int
     max_order: int
     kernel_version: int = KERNEL_VERSION
+    components: Components | None = None
+    """The selected components of order 4 and above; None: all. They do not reach the draws."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Fields alone: what is cached is found again. (A pickled activation is another one, and compiles again.)"""
@@ -43,6 +47,11 @@ class Cell:
         law = self.architecture.law()
         keys = ("seed", "sampler", "kind", "precision", "block", "max_order", "kernel_version")
         shared = {key: getattr(self, key) for key in keys}
+        if self.components is not None:  # (without a selection, the identity is that of versions that knew none)
+            shared["components"] = {
+                str(k): {"number": len(legs) // (2 * k), "sha256": sha256(legs).hexdigest()}
+                for k, legs in self.components.legs
+            }
         return shared | {key: law[key] for key in ("network", "activation", "coordinates", "options")}
 
     @cached_property
@@ -60,7 +69,8 @@ class Cell:
     def spec(self) -> BlockSpec:
         """The kernel's static specification."""
         net = network(self.architecture, self.width, self.sampler, self.precision)
-        return BlockSpec(net, self.kind, len(self.architecture.coordinates), self.block, self.max_order)
+        points = len(self.architecture.coordinates)
+        return BlockSpec(net, self.kind, points, self.block, self.max_order, self.components)
 
 
 @dataclass(frozen=True)
@@ -98,7 +108,9 @@ def cell(scan: Scan, architecture: Architecture, width: int) -> Cell:
     )
     order = max(scan.cumulants.orders)
     found = kind(network(architecture, width, sampler, precision), own.estimator or e.estimator, order)
-    return Cell(architecture, width, scan.seed, sampler, found, precision, e.block, order)
+    basis = scan.basis(architecture.points)
+    components = None if isinstance(basis, int) else basis
+    return Cell(architecture, width, scan.seed, sampler, found, precision, e.block, order, components=components)
 
 
 def leaves(scan: Scan) -> list[Leaf]:

@@ -6,7 +6,7 @@ from nnqft.core.errors import InputError
 from nnqft.sampling.block import SUBBATCHES
 from nnqft.sampling.budget import budget
 from nnqft.sampling.cells import cell
-from nnqft.sampling.kinds import refuse
+from nnqft.sampling.kinds import PRODUCT_LIMIT, product_bytes, refuse
 from nnqft.spec.grid import architectures
 from nnqft.spec.load import read_scan
 from nnqft.spec.model import Scan
@@ -22,16 +22,24 @@ def check(scan: Scan, source: str) -> Scan:
             estimator or sampler that a network does not allow, statistics too large for memory, or fewer networks than
             the jackknife needs.
     """
+    dense = dict.fromkeys(scan.points, 0)
     for a in architectures(scan):
         family = a.family
         try:
             for width in scan.widths:
-                refuse(cell(scan, a, width).spec)
+                spec = cell(scan, a, width).spec
+                refuse(spec)
+                dense[a.points] += product_bytes(spec, scan.ensemble.replicates)
         except InputError as error:
             own = scan.architectures[family].model_dump(exclude_none=True)
             shared = error.where in _ENSEMBLE and error.where not in own
             where = "ensemble" if shared else f"architectures.{family}"
             raise InputError(f"{source}: {where}.{error.where}", error.what, error.remedy) from None
+    for points, needed in dense.items():
+        if needed > PRODUCT_LIMIT:
+            what = f"the stores of its correlators and replicates would take {needed / 2**30:.0f} GiB of memory"
+            remedy = f"select components (cumulants.components.{points}), or use fewer points, orders or replicates"
+            raise InputError(f"{source}: points.{points}", what, remedy)
     groups = budget(scan).pilot * min(scan.ensemble.block, SUBBATCHES)
     if groups < scan.ensemble.replicates:
         raise InputError(

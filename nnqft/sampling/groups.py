@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from nnqft.core.errors import InputError
 from nnqft.core.hashing import block_key
-from nnqft.core.packing import multisets
+from nnqft.core.packing import Basis, Components, multisets
 from nnqft.estimation import tails
 from nnqft.estimation.cumulants import CumulantEstimate, estimate
 from nnqft.estimation.jackknife import merge
@@ -35,7 +35,7 @@ class CellSums:
     tail_sums: Array
     networks: int
 
-    def estimate(self, points: int) -> CumulantEstimate:
+    def estimate(self, points: Basis) -> CumulantEstimate:
         """Correlators with errors and verdicts."""
         return estimate(self.groups, self.centre, points, self.amplitude, self.largest, self.tail_sums)
 
@@ -78,10 +78,13 @@ def measure(
     estimator: str = "auto",
     precision: str = "auto",
     replicates: int = 64,
+    components: Basis | None = None,
 ) -> CumulantEstimate:
     """Correlators of one ensemble, for notebooks: what the pipeline would find, in as few blocks as make the groups.
 
     networks: rounded up to whole blocks; there is one for every 64 replicates.
+
+    components: only these, as :func:`nnqft.core.selection.select` finds them.
 
     Raises:
         InputError: for an ensemble that cannot be measured, or an estimator that the network does not allow.
@@ -91,22 +94,29 @@ def measure(
         raise InputError("max_order", f"no order {max_order}", "use 2, 4, 6 or 8")
     if networks < replicates:
         raise InputError("networks", f"{networks} networks for {replicates} jackknife groups", "draw more networks")
+    components = components if isinstance(components, Components) else None
+    if components and max(components.orders) != max_order:
+        raise InputError(
+            "components", f"a selection of orders {components.orders}", f"use max_order {max_order} for it"
+        )
     precision = default_precision(a) if precision == "auto" else precision
     net = network(a, width, sampler, precision)
     blocks = -(-replicates // SUBBATCHES)
     block = -(-networks // blocks)
-    cell = Cell(a, width, seed, sampler, kind(net, estimator, max_order), precision, block, max_order)
+    cell = Cell(
+        a, width, seed, sampler, kind(net, estimator, max_order), precision, block, max_order, components=components
+    )
     refuse(cell.spec)
     centre, scale = centre_and_scale(net, cell.kind, a.sigma_w, a.sigma_b, a.x)
     drawn = [draw_block(cell, position, centre, scale) for position in range(blocks)]
     names = {"moments": "power", "tail": "tail", "count": "count"}
     data = {key: np.stack([getattr(s, name) for s in drawn]) for key, name in names.items()}
-    return merged(cell, centre, data, replicates).estimate(cell.spec.points)
+    return merged(cell, centre, data, replicates).estimate(cell.spec.basis)
 
 
 def target_errors(cell: Cell, sums: CellSums, scale: Array, names: list[str]) -> tuple[dict[str, float], bool]:
     """Relative errors of the named correlators, and whether all of them are trusted."""
-    points = cell.spec.points
+    points = cell.spec.basis
     found = sums.estimate(points)
     own = np.flatnonzero(np.diff(multisets(points, 2), axis=1)[:, 0] == 0)
     root = np.sqrt(scale[own])

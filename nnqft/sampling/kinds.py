@@ -15,13 +15,16 @@ With f = b + sum_i w_i s_i and the readout integrated exactly,
 import math
 
 from nnqft.core.errors import InputError
-from nnqft.core.packing import multisets
+from nnqft.core.packing import number
 from nnqft.estimation.kstatistics import PRODUCT, Amplitude
 from nnqft.nets.base import Network
 from nnqft.nets.maps import CLOSED
 from nnqft.sampling.block import GAUSSIAN, SUBBATCHES, BlockSpec, Kind, any_width, tile_lanes
+from nnqft.sampling.selected import CHUNK
 
 ESTIMATORS = ("auto", "total", "marginal", "product")
+PRODUCT_LIMIT = 16 * 2**30
+"""Bytes that the dense stores of one point set may hold: a stage has it in memory."""
 MEMORY_LIMIT = 2 * 2**30
 """Bytes that one worker may need for one block."""
 
@@ -75,20 +78,23 @@ def amplitude(spec: BlockSpec, dimension: int) -> Amplitude:
 
 def memory(spec: BlockSpec) -> int:
     """Estimated bytes at work in one block: the statistics (held three times), the tile, the matrices of its sums."""
-    n, order = spec.points, spec.max_order
-    P, Q = len(multisets(n, 2)), math.comb(n + 3, 4)
+    n, order, selected = spec.points, spec.max_order, spec.components is not None
+    P, Q = number(n, 2), number(spec.basis, 4)
     statistics = 3 * 8 * spec.subbatches * (sum(spec.layout.values()) + 16)
     pooled = spec.kind == "neurons" and any_width(spec.net)
     networks = 1 if pooled else tile_lanes(spec)
     lanes = tile_lanes(spec) if pooled else networks * spec.net.units
     width = 8 if spec.net.dtype == "float64" else 4
     monomials = P + (math.comb(n + 2, 3) if order >= 6 else 0) + (Q if order >= 8 else 0)
-    tile = lanes * width * monomials if spec.kind in ("neurons", "total") else 0
+    tile = lanes * width * (2 * CHUNK if selected else monomials) if spec.kind in ("neurons", "total") else 0
     tile += 8 * (lanes * 4 * n if pooled else networks * spec.net.working_set(n))
     tile += networks * 8 * (4 * n * n + (3 * Q if order >= 6 or spec.kind == "total" else 0) + 3 * P)
-    tile += networks * width * P * P if spec.kind == "total" else 0
+    tile += networks * width * (2 * Q + 2 * n * n if selected else P * P) if spec.kind == "total" else 0
     if spec.net.sampler == "weights" and not (spec.kind == "neurons" and any_width(spec.net)):
         tile += networks * width * 4 * spec.net.units * (spec.net.units + 1)
+    if selected:  # lists of the parts of every component, and some rows of them
+        lists = sum(spec.layout.values()) * {2: 4, 4: 8, 6: 32, 8: 70}[order]
+        return int(statistics + tile + 8 * (lists + 2 * CHUNK * networks * {2: 1, 4: 2, 6: 30, 8: 70}[order]))
     largest = {2: P, 4: P * P, 6: P * Q + math.comb(n + 5, 6) * 16, 8: Q * Q + math.comb(n + 7, 8) * 36}[order]
     return int(statistics + tile + 8 * 3 * largest)
 
@@ -96,6 +102,12 @@ def memory(spec: BlockSpec) -> int:
 def statistics_bytes(spec: BlockSpec) -> int:
     """Bytes that a block leaves on disk, uncompressed."""
     return 8 * (spec.subbatches * (sum(spec.layout.values()) + 1) + spec.slots + 4)
+
+
+def product_bytes(spec: BlockSpec, replicates: int) -> int:
+    """Bytes of one cell in ``ensemble.zarr`` and ``cumulants.zarr``: sums by group, replicates of all correlators."""
+    correlators = sum((1 if k == 2 else 2) * number(spec.basis, k) for k in range(2, spec.max_order + 1, 2))
+    return 8 * replicates * (sum(spec.layout.values()) + correlators)
 
 
 def refuse(spec: BlockSpec) -> None:
@@ -107,10 +119,9 @@ def refuse(spec: BlockSpec) -> None:
     needed = memory(spec)
     if needed > MEMORY_LIMIT:
         what = f"{spec.points} points at order {spec.max_order} need {needed / 2**30:.1f} GiB a worker"
+        fewer = "fewer points, lower cumulants.orders, or a selection of components (cumulants.components)"
         weights = spec.net.sampler == "weights" and spec.net.units > 1000
-        remedy = (
-            "use smaller widths or sampler: conditional" if weights else "use fewer points or lower cumulants.orders"
-        )
+        remedy = "smaller widths or sampler: conditional" if weights else fewer
         raise InputError("sampler" if weights else "points", what, f"use {remedy}")
     if spec.subbatch * spec.net.units >= 2**25:
         what = f"{spec.networks} networks of {spec.net.units} features a block overflow the counters"

@@ -1,7 +1,8 @@
 """Power sums of one tile of networks: what :class:`nnqft.estimation.kstatistics.PowerSums` is made of.
 
 Every function returns named sums over the tile, float64. Products go through matrix multiplications (a tensor of order
-6 or 8 over networks is a sum of products of two of order 3 or 4), and are contracted over pairings afterwards.
+6 or 8 over networks is a sum of products of two of order 3 or 4), and are contracted over pairings afterwards. Selected
+components (`points` is a :class:`nnqft.core.packing.Components`) are summed one by one: nnqft.sampling.selected.
 """
 
 from dataclasses import dataclass
@@ -10,7 +11,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from nnqft.core.packing import multisets, pairing_legs, rank, splits
+from nnqft.core.packing import Basis, multisets, pair_products, pairing_legs, rank, splits
+from nnqft.sampling import selected
 
 Sums = dict[str, jax.Array]
 
@@ -27,26 +29,29 @@ class Conditional:
     c4: jax.Array | None
 
 
-def matrices(d: jax.Array, points: int, order: int) -> Sums:
+def matrices(d: jax.Array, points: Basis, order: int) -> Sums:
     """Sums over networks of d (m, P), of products of two, and of W_6(d), W_8(d)."""
     sums = {"first": d.sum(axis=0)}
     if order >= 4:
-        sums["second"] = _upper(_gram(d, d))
+        sums["second"] = _second(d, points)
     if order >= 6:
         quads = wick4(d, points)
-        sums["third"] = _over_splits(_gram(d, quads), points, 2, 4) / 3
+        sums["third"] = _over_splits(d, quads, points, 2, 4) / 3
     if order >= 8:
-        sums["fourth"] = _over_splits(_gram(quads, quads), points, 4, 4) / 3
+        sums["fourth"] = _over_splits(quads, quads, points, 4, 4) / 3
     return sums
 
 
-def neurons(s: jax.Array, points: int, order: int, weight: jax.Array | None = None) -> Sums:
+def neurons(s: jax.Array, points: Basis, order: int, weight: jax.Array | None = None) -> Sums:
     """Sums over neurons s (n_x, lanes) of X = s s^T; W_6 = 15 s^6, W_8 = 105 s^8. `weight` (lanes,): see PowerSums."""
+    expand = _quad_of_pairs(points)
+    if not isinstance(points, int):
+        sums = selected.neurons(s, points, order, weight)
+        return sums | {name: sums[name][expand] for name in ("second", "moment4") if name in sums}
     w = jnp.ones(s.shape[1], s.dtype) if weight is None else weight.astype(s.dtype)
     pair = _products(s, 2)
     sums = {"first": jnp.matmul(pair, w, precision="highest").astype(jnp.float64)}
     w = jnp.ones((), s.dtype) if weight is None else w
-    expand = _quad_of_pairs(points)
     if order >= 4:
         sums["second"] = _symmetric_sum(pair * w**2, pair, points, 2)[expand]
     if order >= 6:
@@ -63,7 +68,7 @@ def neurons(s: jax.Array, points: int, order: int, weight: jax.Array | None = No
     return sums
 
 
-def rescaled(sums: Sums, root: jax.Array, points: int) -> Sums:
+def rescaled(sums: Sums, root: jax.Array, points: Basis) -> Sums:
     """The sums of features s_a root_a from those of s_a, float64."""
     orders = {"first": 2, "third": 6, "moment6": 6, "mixed6": 6, "fourth": 8}
     factors = {name: leg_factors(root, points, orders[name]) for name in sums if name in orders}
@@ -71,19 +76,19 @@ def rescaled(sums: Sums, root: jax.Array, points: int) -> Sums:
     return {name: value * factors[name] for name, value in sums.items()}
 
 
-def leg_factors(root: jax.Array, points: int, order: int) -> jax.Array:
+def leg_factors(root: jax.Array, points: Basis, order: int) -> jax.Array:
     """Product of root_a over the legs of every component."""
     return root[multisets(points, order)].prod(axis=1)
 
 
-def pair_factors(root: jax.Array, points: int) -> jax.Array:
+def pair_factors(root: jax.Array, points: Basis) -> jax.Array:
     """Product of root_a over the legs of every product of two pairs."""
     pairs = leg_factors(root, points, 2)
-    left, right = np.triu_indices(len(multisets(points, 2)))
+    left, right = pair_products(points)
     return pairs[left] * pairs[right]
 
 
-def totals(c: Conditional, points: int, order: int) -> Sums:
+def totals(c: Conditional, points: Basis, order: int) -> Sums:
     """Sums for the law of total cumulance."""
     sums = matrices(c.k2, points, order)
     if order >= 4:
@@ -91,12 +96,12 @@ def totals(c: Conditional, points: int, order: int) -> Sums:
     if order >= 4 and c.c4 is not None:
         sums["within22"] = c.c4
     if order >= 6 and c.k6 is not None:
-        sums |= {"within6": c.k6, "cross6": _over_splits(_gram(c.k2, c.k4), points, 2, 4)}
+        sums |= {"within6": c.k6, "cross6": _over_splits(c.k2, c.k4, points, 2, 4)}
     return sums
 
 
 def within(
-    s: jax.Array, mask: jax.Array, weight: jax.Array, moments: tuple[float, float, float], order: int
+    s: jax.Array, mask: jax.Array, weight: jax.Array, moments: tuple[float, float, float], order: int, points: Basis
 ) -> tuple[jax.Array, jax.Array, jax.Array | None]:
     """Conditional cumulants k4 (m, Q), their uncontracted Gaussian part (PP,) and k6 (S,), the last two summed.
 
@@ -104,46 +109,62 @@ def within(
     moments: standardised E a^2k of the readout's weights, orders 4, 6, 8. f = sum_i a_i s_i with Var a = C_W / N has
     k4 = (1/N) k4[a s], k6 = (1/N^2) k6[a s] of one neuron, estimated within the network (polykays).
     """
-    m, N, n = s.shape
-    pair = _monomials(s, 2)  # (P, m, N)
-    u = weight * jnp.matmul(pair, jnp.ones(N, s.dtype), precision="highest").astype(jnp.float64).T * mask[:, None]
-    fourth = jnp.einsum("pmi,qmi->mpq", pair, pair, precision="highest")
-    one, other = splits(n, 2, 2)
-    v = weight**2 * fourth[:, one[:, 0], other[:, 0]].astype(jnp.float64) * mask[:, None]
+    N, n = s.shape[1], points
+    if isinstance(n, int):
+        pair = _monomials(s, 2)  # (P, m, N)
+        second = jnp.matmul(pair, jnp.ones(N, s.dtype), precision="highest").astype(jnp.float64).T
+    else:
+        rows, columns = multisets(n, 2).T
+        second = jnp.einsum("mia,mib->mab", s, s, precision="highest")[:, rows, columns].astype(jnp.float64)
+    u = weight * second * mask[:, None]
+    v = weight**2 * _fourth(s, n) * mask[:, None]
     moment = 3 * v
     cumulant = moments[0] / 3 * moment / N - (wick4(u, n) - moment) / (N * (N - 1))
-    c4 = (v.sum(axis=0)[_quad_of_pairs(n)] - _upper(_gram(u, u)) / N) / (N - 1)
+    c4 = (v.sum(axis=0)[_quad_of_pairs(n)] - _second(u, n) / N) / (N - 1)
     if order < 6:
         return cumulant / N, c4 / N, None
-    triple = _monomials(s * mask[:, None, None].astype(s.dtype), 3).reshape(-1, m * N)
-    W6 = weight**3 * 15 * _symmetric_sum(triple, triple, n, 3)
-    two_four = (_over_splits(_gram(u, moment), n, 2, 4) - 3 * W6) / (N * (N - 1))
-    cube = _over_splits(_gram(u, wick4(u, n)), n, 2, 4) / 3
-    cubes = (cube - _over_splits(_gram(u, moment), n, 2, 4) + 2 * W6) / (N * (N - 1) * max(N - 2, 1))
+    W6 = weight**3 * 15 * _sixth(s * mask[:, None, None].astype(s.dtype), n)
+    two_four = (_over_splits(u, moment, n, 2, 4) - 3 * W6) / (N * (N - 1))
+    cube = _over_splits(u, wick4(u, n), n, 2, 4) / 3
+    cubes = (cube - _over_splits(u, moment, n, 2, 4) + 2 * W6) / (N * (N - 1) * max(N - 2, 1))
     k6 = moments[1] / 15 * W6 / N - moments[0] / 3 * two_four + 2 * cubes
     return cumulant / N, c4 / N, k6 / N**2
 
 
 def readout(
-    s: jax.Array, mask: jax.Array, weight: jax.Array, moments: tuple[float, float, float], order: int
+    s: jax.Array, mask: jax.Array, weight: jax.Array, moments: tuple[float, float, float], order: int, points: Basis
 ) -> tuple[jax.Array, jax.Array | None]:
     """Cumulants of f given features s (m, N, n_x), for readout weights not Gaussian: k4 (m, Q), summed k6 (S,).
 
     k4 = (m_4 - 3) (C_W / N)^2 sum_i s_i^4 and k6 = (m_6 - 15 m_4 + 30) (C_W / N)^3 sum_i s_i^6, exactly.
     """
-    m, N, n = s.shape
+    N = s.shape[1]
     s = s * mask[:, None, None].astype(s.dtype)
-    pair = _monomials(s, 2)
-    one, other = splits(n, 2, 2)
-    fourth = jnp.einsum("pmi,qmi->mpq", pair, pair, precision="highest")[:, one[:, 0], other[:, 0]]
-    k4 = (moments[0] - 3) * (weight / N) ** 2 * fourth.astype(jnp.float64)
+    k4 = (moments[0] - 3) * (weight / N) ** 2 * _fourth(s, points)
     if order < 6:
         return k4, None
+    return k4, (moments[1] - 15 * moments[0] + 30) * (weight / N) ** 3 * _sixth(s, points)
+
+
+def _fourth(s: jax.Array, points: Basis) -> jax.Array:
+    """Sums over the neurons of each network of s s s s, (m, Q) float64 from s (m, N, n_x)."""
+    if not isinstance(points, int):
+        return selected.moment(jnp.moveaxis(s, -1, 0), points, 4, jnp.ones(s.shape[1], s.dtype)).T
+    pair = _monomials(s, 2)
+    one, other = splits(points, 2, 2)
+    return jnp.einsum("pmi,qmi->mpq", pair, pair, precision="highest")[:, one[:, 0], other[:, 0]].astype(jnp.float64)
+
+
+def _sixth(s: jax.Array, points: Basis) -> jax.Array:
+    """Sum over all neurons of the products of six, (S,) float64 from s (m, N, n_x)."""
+    m, N, n = s.shape
+    if not isinstance(points, int):
+        return selected.moment(s.reshape(m * N, n).T, points, 6, jnp.ones(m * N, s.dtype))
     triple = _monomials(s, 3).reshape(-1, m * N)
-    return k4, (moments[1] - 15 * moments[0] + 30) * (weight / N) ** 3 * _symmetric_sum(triple, triple, n, 3)
+    return _symmetric_sum(triple, triple, points, 3)
 
 
-def wick4(d: jax.Array, points: int) -> jax.Array:
+def wick4(d: jax.Array, points: Basis) -> jax.Array:
     """W_4: the sum over the 3 pairings of d d, (m, Q) from (m, P)."""
     legs, columns = pairing_legs(points, 4), d.T
     return sum(columns[legs[:, p, 0]] * columns[legs[:, p, 1]] for p in range(3)).T
@@ -171,15 +192,20 @@ def _dot(a: jax.Array, b: jax.Array) -> jax.Array:
     return jnp.einsum("im,jm->ij", a, b, precision="highest").astype(jnp.float64)
 
 
-def _upper(matrix: jax.Array) -> jax.Array:
-    left, right = np.triu_indices(matrix.shape[0])
-    return matrix[left, right]
+def _second(d: jax.Array, points: Basis) -> jax.Array:
+    """Sums over networks of the products of two pairs, (PP,) from d (m, P)."""
+    if not isinstance(points, int):
+        return selected.second(d, points)
+    left, right = pair_products(points)
+    return _gram(d, d)[left, right]
 
 
-def _over_splits(matrix: jax.Array, points: int, left: int, right: int) -> jax.Array:
-    """Sum over the splits of every component's legs of matrix[left part, right part]."""
+def _over_splits(a: jax.Array, b: jax.Array, points: Basis, left: int, right: int) -> jax.Array:
+    """Sum over networks, and over the splits of every component's legs, of a (m, ·) on the left part times b (m, ·)."""
+    if not isinstance(points, int):
+        return selected.over_splits(a, b, points, left, right)
     first, second = splits(points, left, right)
-    return matrix[first, second].sum(axis=1)
+    return _gram(a, b)[first, second].sum(axis=1)
 
 
 def _symmetric_sum(left: jax.Array, right: jax.Array, points: int, half: int) -> jax.Array:
@@ -192,8 +218,7 @@ def _symmetric_sum(left: jax.Array, right: jax.Array, points: int, half: int) ->
     return _dot(left, right)[first[:, 0], second[:, 0]]
 
 
-def _quad_of_pairs(points: int) -> np.ndarray:
+def _quad_of_pairs(points: Basis) -> np.ndarray:
     """The four-leg component that every packed product of two pairs belongs to."""
-    pairs = multisets(points, 2)
-    left, right = np.triu_indices(len(pairs))
+    pairs, (left, right) = multisets(points, 2), pair_products(points)
     return rank(np.concatenate([pairs[left], pairs[right]], axis=1), points)

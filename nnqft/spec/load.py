@@ -9,7 +9,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from nnqft.core.errors import InputError
-from nnqft.spec.model import ArchitectureFamily, Scan
+from nnqft.spec.model import ArchitectureFamily, Scan, Selection
 
 _REMEDIES = {
     "missing": "add it",
@@ -90,7 +90,9 @@ def _first_problem(source: str, error: ValidationError) -> InputError:
     kind = problem["type"]
     if kind == "value_error" and ";" in what:
         place, _, rest = (
-            what.partition(": ") if what.split(":")[0].startswith(("points.", "architectures.")) else ("", "", what)
+            what.partition(": ")
+            if what.split(":")[0].startswith(("points.", "architectures.", "cumulants."))
+            else ("", "", what)
         )
         what, remedy = rest.rsplit("; ", 1)
         key = place or key
@@ -118,6 +120,8 @@ def _suggestion(location: list[str]) -> str:
             model = annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else model
         if location[0] == "architectures":
             model = ArchitectureFamily
+        if location[:2] == ["cumulants", "components"]:
+            model = Selection
     known = [name for name in model.model_fields if name != "swept"]
     close = difflib.get_close_matches(location[-1], known, 1)
     return f"did you mean {close[0]}?" if close else f"known here: {', '.join(known)}"

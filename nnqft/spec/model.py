@@ -6,7 +6,19 @@ This model generates ``workflow/schemas/scan.schema.json``; a test keeps the two
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
+
+from nnqft.core.packing import Basis
+from nnqft.core.selection import select
 
 SWEEPABLE = ("activation", "depth", "sigma_w", "sigma_b")
 """Hyperparameters that may be given as a list."""
@@ -47,6 +59,8 @@ Option = bool | int | Real | str
 Order = Annotated[Literal[2, 4, 6, 8], BeforeValidator(_no_bool)]
 Sampler = Literal["conditional", "weights", "tilted"]
 Estimator = Literal["auto", "total", "marginal", "product"]
+Pattern = Annotated[str, Field(pattern=r"^[A-Za-z]{4,8}$")]
+Index = Annotated[int, Field(ge=0, le=63), BeforeValidator(_no_bool)]
 Coupling = Literal["lambda_0", "lambda_2", "lambda_nl"]
 
 
@@ -116,17 +130,46 @@ class Ensemble(_Section):
     """Arithmetic of the hidden units; `auto` takes float64 where two points are nearly the same to the network."""
 
 
+class Selection(_Section):
+    """The components of order 4 and above that are estimated on one point set: the union of three lists."""
+
+    patterns: Annotated[list[Pattern], AfterValidator(_distinct)] = []
+    """Such as aaaa, aabb, aabbcc: equal letters are equal points, different letters different ones, in any order."""
+    subsets: Annotated[list[Annotated[list[Index], Field(min_length=1)]], AfterValidator(_distinct)] = []
+    """Points, counted from 0: every component on these points alone, at every order."""
+    tuples: Annotated[list[Annotated[list[Index], Field(min_length=4, max_length=8)]], AfterValidator(_distinct)] = []
+    """Single components: the points of their legs, counted from 0."""
+
+    def basis(self, points: int, orders: list[int]) -> Basis:
+        """The components of `orders` on so many points; ValueError for a selection that is none."""
+        for lengths, key in ((map(len, self.patterns), "patterns"), (map(len, self.tuples), "tuples")):
+            if wrong := sorted(set(lengths) - set(orders)):
+                raise ValueError(f"{key} of {wrong[0]} legs, but orders {orders}; give 4, 6 or 8 legs, as in orders")
+        if wanting := [p for p in self.patterns if len(set(p)) > points]:
+            raise ValueError(f"{wanting[0]} has more letters than the {points} points; leave it out")
+        listed = (tuple(map(tuple, rows)) for rows in (self.subsets, self.tuples))
+        return select(points, tuple(sorted(orders)), tuple(self.patterns), *listed)
+
+
 class Cumulants(_Section):
     """Which correlators are estimated."""
 
     orders: Annotated[list[Order], Field(min_length=1), AfterValidator(_distinct)] = [2, 4, 6]
     """Orders; a higher one needs the lower ones."""
+    components: dict[Name, Selection] = {}
+    """By point set: only these components of order 4 and above. Point sets that are not named here keep all."""
 
     @model_validator(mode="after")
     def _complete(self) -> "Cumulants":
         if sorted(self.orders) != [2, 4, 6, 8][: len(self.orders)]:
             raise ValueError("give [2], [2, 4], [2, 4, 6] or [2, 4, 6, 8]: an order needs those below it")
         return self
+
+    @model_serializer(mode="wrap")
+    def _without_empty(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without a selection, what the workflow tracks is that of versions that knew none."""
+        data = handler(self)
+        return data if self.components else {key: value for key, value in data.items() if key != "components"}
 
 
 class Couplings(_Section):
@@ -176,8 +219,21 @@ class Scan(_Section):
         for name in self.ensemble.target:
             if orders[name] not in self.cumulants.orders:
                 raise ValueError(f"ensemble.target.{name}: not estimated; add {orders[name]} to cumulants.orders")
+        for name, selection in self.cumulants.components.items():
+            where = f"cumulants.components.{name}"
+            if name not in self.points:
+                raise ValueError(f"{where}: no point set {name!r}; defined are: {', '.join(sorted(self.points))}")
+            try:
+                selection.basis(len(self.points[name]), list(self.cumulants.orders))
+            except ValueError as error:
+                raise ValueError(f"{where}: {error}") from None
         for name, family in self.architectures.items():
             if family.points not in self.points:
                 known = ", ".join(sorted(self.points))
                 raise ValueError(f"architectures.{name}.points: no point set {family.points!r}; defined are: {known}")
         return self
+
+    def basis(self, points: str) -> Basis:
+        """The components of the correlators on a point set: its number of points for all of them, or a selection."""
+        number, chosen = len(self.points[points]), self.cumulants.components.get(points)
+        return number if chosen is None else chosen.basis(number, list(self.cumulants.orders))

@@ -64,7 +64,7 @@ class Source:
 
 def _dataset(scan: Scan, points: str, group: list[Architecture], source: Source) -> xr.Dataset:
     """NaN where a cell's estimator has no such sum."""
-    n, shape = len(scan.points[points]), (len(group), len(scan.widths))
+    n, shape = scan.basis(points), (len(group), len(scan.widths))
     dims, orders = ("architecture", "width"), scan.cumulants.orders
     P = len(multisets(n, 2))
     variables: dict[str, Any] = {

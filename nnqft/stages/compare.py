@@ -55,7 +55,8 @@ def _datasets(a: xr.Dataset, b: xr.Dataset, label: str) -> tuple[int, list[str]]
         elif np.array_equal(x, y, equal_nan=x.dtype.kind == "f"):
             level = 0
         else:
-            scale = np.nanmax(np.abs(np.concatenate([x.ravel(), y.ravel()]).astype(float)))
+            both = np.abs(np.concatenate([x.ravel(), y.ravel()]).astype(float))
+            scale = both[np.isfinite(both)].max(initial=0.0)
             level = 1 if np.allclose(x, y, rtol=ROUNDING, atol=1e-12 * scale, equal_nan=True) else 2
         if level:
             notes.append(f"{label}: {name} differs{' by rounding' if level == 1 else ''}")

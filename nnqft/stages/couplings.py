@@ -9,9 +9,10 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from nnqft.core.packing import Basis, Components
 from nnqft.couplings.components import component_mean
 from nnqft.couplings.fit import CouplingFit, fit_couplings, whiten
-from nnqft.couplings.vertices import COUPLINGS, design, design_slope, vertex_integrals
+from nnqft.couplings.vertices import COUPLINGS, design, design_slope, selected_integrals, vertex_integrals
 from nnqft.nets.registry import law
 from nnqft.spec.grid import Architecture
 from nnqft.spec.model import Scan
@@ -25,10 +26,11 @@ UNTRUSTED = "G4c is not converged here (heavy tail): the value is shown, its err
 
 @dataclass(frozen=True)
 class Vertices:
-    """Vertex integrals of one architecture, or the reason why there are none."""
+    """Vertex integrals of one architecture, or the reason why there are none; the components that they are for."""
 
     integrals: dict[str, NDArray[np.float64]] | None
     reason: str = ""
+    basis: Basis | None = None
 
 
 def fit_all_couplings(scan: Scan, layout: Layout) -> None:
@@ -49,7 +51,7 @@ def couplings(scan: Scan, group: list[Architecture], cumulants: xr.Dataset) -> x
     counts = {name: np.zeros(shape, dtype=np.int64) for name in ("dof", "modes", "rank")}
     replicates = {f"{n}_replicate": np.full((*shape, cumulants.sizes["replicate"]), np.nan) for n in COUPLINGS}
     status = np.full(shape, "", dtype=object)
-    integrals = [vertices(a, c.cutoffs) for a in group]
+    integrals = [vertices(a, c.cutoffs, scan.basis(a.points)) for a in group]
     status[:] = no_fit(integrals, cumulants)[:, None, None, None]
     for found in fits(scan, integrals, cumulants):
         position, fit = found.position, found.fit
@@ -76,14 +78,17 @@ def model_names(scan: Scan) -> NDArray[Any]:
     return np.array(["+".join(model) for model in scan.couplings.models], dtype=object)
 
 
-def vertices(architecture: Architecture, cutoffs: list[float]) -> Vertices:
+def vertices(architecture: Architecture, cutoffs: list[float], basis: Basis) -> Vertices:
     """Vertex integrals of one architecture at all cutoffs; a reason instead where the theory has none."""
     a = architecture
     if a.network not in ("mlp", "linear") or a.options != "{}":
         return Vertices(None, f"vertices are known for plain perceptrons only, not for {a.network} with {a.options}")
     activation = law(a, 1).activation.name
     try:
-        return Vertices(vertex_integrals(activation, a.sigma_w, a.sigma_b, a.x, cutoffs, depth=a.depth))
+        law_and_points = activation, a.sigma_w, a.sigma_b, a.x, cutoffs
+        if isinstance(basis, Components) and 4 in basis.orders:
+            return Vertices(selected_integrals(*law_and_points, basis, depth=a.depth), basis=basis)
+        return Vertices(vertex_integrals(*law_and_points, depth=a.depth))
     except (ValueError, RuntimeError) as error:
         return Vertices(None, str(error))
 
@@ -125,7 +130,10 @@ def fits(scan: Scan, integrals: list[Vertices], cumulants: xr.Dataset) -> Iterat
     for a, vertex in enumerate(integrals):
         if vertex.integrals is None:
             continue
-        designs = [(design(vertex.integrals, m), design_slope(vertex.integrals, m)) for m in c.models]
+        designs = [
+            (design(vertex.integrals, m, vertex.basis), design_slope(vertex.integrals, m, vertex.basis))
+            for m in c.models
+        ]
         for w in range(cumulants.sizes["width"]):
             whitening = whiten(samples[a, w])
             for (m, (columns, slopes)), k in product(enumerate(designs), range(len(c.cutoffs))):

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from nnqft.core.packing import multisets
+from nnqft.core.packing import Basis, multisets, pair_products
 from nnqft.estimation.cumulants import CONNECTED, FULL, OUTPUTS, CumulantEstimate, estimate
 from nnqft.estimation.kstatistics import Amplitude, PowerSums
 from nnqft.spec.model import Scan
@@ -17,15 +17,17 @@ from nnqft.storage.product import read_tree, write_receipt, write_tree
 def estimate_cumulants(scan: Scan, layout: Layout) -> None:
     """Estimate every correlator of every (architecture, width)."""
     tree = read_tree(layout.store("ensemble"))
-    groups = {name: cumulants(node.to_dataset()) for name, node in tree.children.items()}
+    groups = {name: cumulants(node.to_dataset(), scan.basis(name)) for name, node in tree.children.items()}
     sha = write_tree(layout.store("cumulants"), groups, {})
     write_receipt(layout.receipt("cumulants"), {"store": "cumulants.zarr", "sha256": sha})
 
 
-def cumulants(ensemble: xr.Dataset) -> xr.Dataset:
-    """Correlators of one group of ``ensemble.zarr``: G2, G4c, G4, G6c, ..., errors, replicates, tails, verdicts."""
+def cumulants(ensemble: xr.Dataset, points: Basis) -> xr.Dataset:
+    """Correlators of one group of ``ensemble.zarr``: G2, G4c, G4, G6c, ..., errors, replicates, tails, verdicts.
+
+    points: their number, or the components that the power sums are for.
+    """
     ensemble = ensemble.load()
-    points = ensemble.sizes["point"]
     shape = ensemble.sizes["architecture"], ensemble.sizes["width"]
     found = np.empty(shape, dtype=object)
     for position in np.ndindex(shape):
@@ -49,14 +51,13 @@ def cumulants(ensemble: xr.Dataset) -> xr.Dataset:
     }
     coords = keep | component_coordinates(points, orders) | {"order": orders}
     if OUTPUTS in variables:
-        pairs = multisets(points, 2)
-        left, right = np.triu_indices(len(pairs))
+        pairs, (left, right) = multisets(points, 2), pair_products(points)
         legs = np.concatenate([pairs[left], pairs[right]], axis=1)
         coords |= {"pair_product_points": (("pair_product", "leg22"), legs)}
     return dataset(variables, coords, "unbiased correlators with delete-one-group jackknife replicates")
 
 
-def _estimate(cell: xr.Dataset, points: int) -> CumulantEstimate:
+def _estimate(cell: xr.Dataset, points: Basis) -> CumulantEstimate:
     sums = {}
     for field in fields(PowerSums)[1:]:
         values = cell[f"sum_{field.name}"].values if f"sum_{field.name}" in cell else None

@@ -43,7 +43,7 @@ def _betas(scan: Scan, group: list[Architecture], cumulants: xr.Dataset) -> dict
     shape = len(group), len(scan.widths), len(c.cutoffs), len(c.models)
     names = [f"beta_{g}{suffix}" for g in ("lambda", "kappa") for suffix in ("", "_stderr", "_theory")]
     numbers = {name: np.full(shape, np.nan) for name in names}
-    integrals = [vertices(a, c.cutoffs) for a in group]
+    integrals = [vertices(a, c.cutoffs, scan.basis(a.points)) for a in group]
     status = np.full(shape, "", dtype=object)
     status[:] = no_fit(integrals, cumulants)[:, None, None, None]
     for found in fits(scan, integrals, cumulants):

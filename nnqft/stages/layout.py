@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from nnqft.core.packing import multisets
+from nnqft.core.packing import Basis, multisets
 from nnqft.spec.grid import Architecture, architectures
 from nnqft.spec.model import Scan
 
@@ -84,7 +84,7 @@ def _column(values: list[Any]) -> np.ndarray:
     return np.array(values, dtype=object if isinstance(values[0], str) else None)
 
 
-def component_coordinates(points: int, orders: Sequence[int]) -> dict[str, Any]:
+def component_coordinates(points: Basis, orders: Sequence[int]) -> dict[str, Any]:
     """Index tuples of the packed components: pair_points (pair, leg2) and so on."""
     return {f"{DIMENSION[k]}_points": ((DIMENSION[k], f"leg{k}"), multisets(points, k)) for k in sorted(orders)}
 

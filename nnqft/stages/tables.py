@@ -143,9 +143,9 @@ def _couplings(points: str, group: Group) -> list[tuple[Any, ...]]:
 
 def _distinct(data: xr.Dataset, order: int) -> tuple[int, str]:
     """Position and label of the component whose legs are as distinct as the points allow."""
-    legs = list(representatives(data.sizes["point"], order).values())[-1]
-    position = np.flatnonzero((data[f"{COMPONENT[order]}_points"].values == legs).all(axis=1))[0]
-    return int(position), component_label(legs)
+    legs = data[f"{COMPONENT[order]}_points"].values
+    chosen = list(representatives(data.sizes["point"], legs).values())[-1]
+    return int(np.flatnonzero((legs == chosen).all(axis=1))[0]), component_label(chosen)
 
 
 def latex(numbers: Table) -> str:

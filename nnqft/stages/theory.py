@@ -31,8 +31,8 @@ def predict_theory(scan: Scan, layout: Layout) -> None:
 
 def theory(scan: Scan, points: str, group: list[Architecture]) -> xr.Dataset:
     """Predictions for the architectures on one point set."""
-    orders = sorted(scan.cumulants.orders)
-    found = [predict(a, scan.widths, orders) for a in group]
+    orders, basis = sorted(scan.cumulants.orders), scan.basis(points)
+    found = [predict(a, scan.widths, orders, basis) for a in group]
     variables: dict[str, Any] = {}
     for order in orders:
         component = DIMENSION[order]
@@ -48,5 +48,5 @@ def theory(scan: Scan, points: str, group: list[Architecture]) -> xr.Dataset:
     status = np.array([[p.reason[k] for k in orders] for p in found], dtype=object)
     variables["status"] = (("architecture", "order"), status)
     coords = coordinates(group) | {"width": np.array(scan.widths, dtype=np.int64), "order": orders}
-    coords |= component_coordinates(len(scan.points[points]), orders) | point_coordinates(scan, points)
+    coords |= component_coordinates(basis, orders) | point_coordinates(scan, points)
     return dataset(variables, coords, "free, exact and leading-order predictions")

@@ -7,9 +7,10 @@ import pytest
 from numpy.polynomial.legendre import leggauss
 from scipy.integrate import quad
 
-from nnqft.core.packing import multisets
+from nnqft.core.packing import multisets, rank
+from nnqft.core.selection import select
 from nnqft.couplings.kernels import leg_kernel
-from nnqft.couplings.vertices import COUPLINGS, design, design_slope, vertex_integrals
+from nnqft.couplings.vertices import COUPLINGS, design, design_slope, selected_integrals, vertex_integrals
 
 # (activation, points, cutoff, integral, legs, value), sigma_w = 1, sigma_b = 1 (relu 0), box
 TABLE = [
@@ -180,3 +181,17 @@ def test_bad_input_is_refused():
         vertex_integrals("erf", 1, 1, np.ones((2, 4)), [1.0])
     with pytest.raises(ValueError, match="one hidden layer only"):
         vertex_integrals("erf", 1, 1, x, [1.0], depth=3)
+
+
+@pytest.mark.parametrize(("activation", "sigma_b"), [("relu", 0.0), ("relu", 0.5), ("erf", 0.5), ("gauss", 1.0)])
+def test_selected_components_have_the_same_integrals(activation, sigma_b):
+    x, cutoffs = np.array([[-1.0], [-0.4], [0.1], [0.3], [0.8], [1.5]]), [3.0, 9.0]
+    chosen = select(6, (2, 4), ("aabb",), (), ((0, 1, 4, 5),))
+    everything = vertex_integrals(activation, 1.0, sigma_b, x, cutoffs)
+    found = selected_integrals(activation, 1.0, sigma_b, x, cutoffs, chosen)
+    assert set(found) == set(everything)
+    where = rank(multisets(chosen, 4), 6)
+    for whole, part in ((design, design), (design_slope, design_slope)):
+        wanted = whole(everything, COUPLINGS)[:, where]
+        scale = np.abs(wanted).max(axis=1, keepdims=True)
+        np.testing.assert_allclose(part(found, COUPLINGS, chosen) / scale, wanted / scale, rtol=0, atol=1e-10)

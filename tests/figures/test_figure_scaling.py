@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from nnqft.core.packing import multisets
 from nnqft.figures.comparison import component_label, representatives
 from nnqft.figures.scaling import plot, scaled
 
@@ -40,7 +41,7 @@ def test_the_relu_net_has_its_exact_values(groups):
     ],
 )
 def test_representative_components(points, order, wanted):
-    found = representatives(points, order)
+    found = representatives(points, multisets(points, order))
     assert [component_label(legs) for legs in found.values()] == wanted
 
 

@@ -88,7 +88,7 @@ def test_conditional_cumulants_within_a_network_are_polykays():
 
     s = np.random.default_rng(3).normal(size=(5, 7, 3))
     weight, moments = 1.7, (2.2, 9.0, 60.0)
-    k4, c4, k6 = sums.within(jnp.asarray(s), jnp.ones(5), weight, moments, 6)
+    k4, c4, k6 = sums.within(jnp.asarray(s), jnp.ones(5), weight, moments, 6, s.shape[-1])
     total4, total6, outputs = 0, 0, 0
     for neurons in s:
         X = weight * neurons[:, multisets(3, 2)].prod(axis=-1)

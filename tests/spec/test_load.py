@@ -20,6 +20,11 @@ GOOD = {
     "ensemble": {"networks": 64, "block": 64},
 }
 
+
+def selection(points="ray", **lists):
+    return {"orders": [2, 4], "components": {points: lists}}
+
+
 MISTAKES = [
     (("widths",), [2, 2], "widths", "twice"),
     (("widths",), [0], "widths.0", "greater than or equal to 1"),
@@ -51,6 +56,20 @@ MISTAKES = [
     (("architectures", "relu", "activation"), None, "architectures.relu.activation", "use one of linear, relu"),
     (("ensemble", "replicates"), 128, "ensemble.replicates", "give replicates: 64"),
     (("cumulants",), {"orders": [2, 6]}, "cumulants", "an order needs those below it"),
+    (("cumulants",), selection("line"), "cumulants.components.line", "defined are: ray"),
+    (("cumulants",), selection(patern=["aaaa"]), "cumulants.components.ray.patern", "did you mean patterns"),
+    (("cumulants",), selection(patterns=["aa"]), "cumulants.components.ray.patterns.0", "match pattern"),
+    (("cumulants",), selection(patterns=["aabbcc"]), "cumulants.components.ray", "patterns of 6 legs"),
+    (("cumulants",), selection(patterns=["abcd"]), "cumulants.components.ray", "more letters than the 2 points"),
+    (("cumulants",), selection(tuples=[[0, 0, 1, 1, 1]]), "cumulants.components.ray", "tuples of 5 legs"),
+    (("cumulants",), selection(tuples=[[0, 0, 1, 2]]), "cumulants.components.ray", "counted from 0"),
+    (
+        ("cumulants",),
+        selection(subsets=[[0, -1]]),
+        "cumulants.components.ray.subsets.0.1",
+        "greater than or equal to 0",
+    ),
+    (("cumulants",), selection(), "cumulants.components.ray", "select at least one"),
     (("couplings",), {"models": [["lambda_1"]]}, "couplings.models.0.0", "lambda_0"),
     (("couplings",), {"cutoffs": [0]}, "couplings.cutoffs.0", "greater than 0"),
 ]

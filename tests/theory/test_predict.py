@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from nnqft.core.packing import multisets, rank
+from nnqft.core.selection import select
 from nnqft.nets.maps import CLOSED
 from nnqft.predictions.outputs import theory
 from nnqft.spec.grid import architecture
@@ -153,3 +154,37 @@ def test_refusals(change, message):
     arguments = {"activation": "erf", "depth": 1, "sigma_w": 1.0, "sigma_b": 0.0, "x": SPREAD, "widths": [2]}
     with pytest.raises(ValueError, match=message):
         predict(**(arguments | change))
+
+
+@pytest.mark.parametrize(("activation", "depth", "orders"), [("relu", 1, (2, 4, 6)), ("erf", 2, (2, 4))])
+def test_selected_components_have_the_same_predictions(activation, depth, orders):
+    a, chosen = (
+        architecture(SQUARE, activation, depth, 1.1, 0.3),
+        select(4, orders, ("aabb", "aaabbb")[: len(orders) - 1]),
+    )
+    everything, found = theory(a, [5, 50], orders), theory(a, [5, 50], orders, chosen)
+    assert found.prediction == everything.prediction
+    assert not any(found.reason.values())
+    for k in orders:
+        where = rank(multisets(chosen, k), 4)
+        for name in ("G2", "G2_gp") if k == 2 else (f"G{k}_gp", f"G{k}c", f"G{k}"):
+            wanted = everything.values[name][..., where]
+            np.testing.assert_allclose(found.values[name], wanted, rtol=1e-9, atol=1e-9 * np.abs(wanted).max())
+
+
+def test_few_points_have_predictions_that_many_have_not():
+    a = architecture(np.random.default_rng(0).normal(size=(6, 6)), "tanh", 1, 1.0, 0.5)
+    found = theory(a, [10], (2, 4, 6), select(6, (2, 4, 6), ("aaabbb",), (), ((0, 1, 2, 3, 4, 4),)))
+    assert found.prediction[6] == "quadrature"
+    assert np.isnan(found.values["G6c"]).sum() == 1
+    assert np.isfinite(found.values["G4c"]).all()
+    assert "more than 4 dimensions" in found.reason[6]
+
+
+def test_too_many_subsets_leave_the_kernel_and_say_why(monkeypatch):
+    monkeypatch.setattr("nnqft.predictions.selected.MOST_PARTS", 5)
+    found = theory(architecture(SQUARE, "relu"), [10], (2, 4), select(4, (2, 4), ("aabb",)))
+    assert np.isfinite(found.values["G2"]).all()
+    assert np.isnan(found.values["G4c"]).all()
+    assert found.prediction == {2: "exact", 4: "none"}
+    assert "10 subsets of the points" in found.reason[4]
