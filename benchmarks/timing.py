@@ -26,9 +26,8 @@ def seconds(work: Callable[[], Any], turns: int = 3) -> float:
 
 
 def exponent(sizes: Sequence[float], costs: Sequence[float]) -> float:
-    """Slope of log cost against log size by least squares over the upper half of the sizes: the asymptotic law."""
-    kept = len(sizes) // 2
-    return float(np.polyfit(np.log(sizes[kept - 1 :]), np.log(costs[kept - 1 :]), 1)[0])
+    """Slope of log cost against log size by least squares."""
+    return float(np.polyfit(np.log(sizes), np.log(costs), 1)[0])
 
 
 def peak_mib() -> float:

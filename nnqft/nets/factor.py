@@ -27,6 +27,8 @@ larger, 1e-7 sqrt(C_aa) / R_aa.
 """
 WAYS = 8
 """Rows that are added up in one pass."""
+CACHED = 1 << 18
+"""Numbers that a core's cache surely holds."""
 UNROLLED = 16
 """Points up to which factors are written out, one operation for all networks; LAPACK's are faster beyond."""
 GROUP = 16
@@ -72,7 +74,7 @@ def gram(units: jax.Array) -> jax.Array:
     if n > UNROLLED:
         rows = units.transpose(2, 0, 1).astype(jnp.float64)
         return jnp.einsum("mak,mbk->abm", rows, rows, precision="highest")
-    diagonals = stored(_products, units)
+    diagonals = _in_parts(units)
     rows = [[diagonals[abs(a - b)][min(a, b)] for b in range(n)] for a in range(n)]
     return jnp.stack([jnp.stack(row) for row in rows])
 
@@ -89,6 +91,24 @@ def stored(function: Callable[[jax.Array], T], x: jax.Array) -> T:
         return jax.tree.map(lambda s: jnp.full(s.shape, jnp.nan, s.dtype), shapes)
 
     return jax.lax.cond(jnp.isnan(x[(0,) * x.ndim]), nothing, function, x)
+
+
+def _in_parts(units: jax.Array) -> list[jax.Array]:
+    """_products of as many rows at a time as a core's cache holds, because every diagonal reads them again."""
+    n, rows, networks = units.shape
+    part = max(1, CACHED // (n * networks))
+    whole = rows // part
+
+    def more(i: jax.Array, total: list[jax.Array]) -> list[jax.Array]:
+        found = _products(jax.lax.dynamic_slice(units, (0, i * part, 0), (n, part, networks)))
+        return [a + b for a, b in zip(total, found, strict=True)]
+
+    if whole <= 1:
+        return stored(_products, units)
+    total = jax.lax.fori_loop(1, whole, more, _products(units[:, :part]))
+    if rows == whole * part:
+        return total
+    return [a + b for a, b in zip(total, stored(_products, units[:, whole * part :]), strict=True)]
 
 
 def _products(units: jax.Array) -> list[jax.Array]:

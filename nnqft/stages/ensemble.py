@@ -25,8 +25,10 @@ log = logging.getLogger("nnqft")
 PASSES = 3
 AT_ONCE = 4
 """Leaves under way at once."""
-TASK_NEURONS = 6e7
-"""Work in one task: about a second, so that a kernel is not compiled on every worker for a blink of work."""
+TASK_NEURONS = 2e7
+"""Most work in one task: a second or two."""
+SHARES = 8
+"""Tasks that a cell of some seconds is cut into, so that workers end together; no task is shorter than such a part."""
 
 Blocks = dict[str, int]
 """Blocks wanted of each cell, by identity."""
@@ -165,7 +167,8 @@ def _errors(job: Generation, cell: Cell, blocks: int) -> tuple[dict[str, float],
 
 def _tasks(job: Generation, cell: Cell, done: NDArray[np.bool_]) -> list[tuple[Any, ...]]:
     missing = np.flatnonzero(~done)
-    size = max(1, int(TASK_NEURONS / _neurons(cell)))
+    share = len(missing) * _neurons(cell) / SHARES
+    size = max(1, int(min(TASK_NEURONS, max(share, TASK_NEURONS / SHARES)) / _neurons(cell)))
     return [
         (str(job.store.folder), cell, job.rows[cell.identity], [int(b) for b in missing[i : i + size]])
         for i in range(0, len(missing), size)
