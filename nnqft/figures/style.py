@@ -77,8 +77,9 @@ def image(figure: Figure, kind: Literal["png", "pdf"]) -> bytes:
     """The file of a figure: the same bytes for the same numbers."""
     stream = io.BytesIO()
     with style():
-        if isinstance(figure.get_layout_engine(), ConstrainedLayoutEngine):  # one layout for all files of a figure
-            figure.draw_without_rendering()
+        engine = figure.get_layout_engine()
+        if isinstance(engine, ConstrainedLayoutEngine):  # one layout for all files of a figure
+            engine.execute(figure)
             figure.set_layout_engine("none")
         figure.savefig(stream, format=kind, metadata=_METADATA[kind])
     return stream.getvalue()
