@@ -114,6 +114,14 @@ def test_gram_matrix_for_any_number_of_rows(rows, n):
     np.testing.assert_allclose(gram(x), exact, atol=1e-12)
 
 
+@pytest.mark.parametrize("rows", [20, 40, 43, 60])
+def test_gram_matrix_in_parts_that_the_cache_holds(monkeypatch, rows):
+    monkeypatch.setattr(factor, "CACHED", 20 * 3 * 5)
+    x = np.random.default_rng(3).normal(size=(3, rows, 5)).astype(np.float32)
+    exact = np.einsum("akm,bkm->abm", x.astype(np.float64), x.astype(np.float64))
+    np.testing.assert_allclose(jax.jit(factor.gram)(x), exact, atol=1e-12)
+
+
 @pytest.mark.parametrize(("networks", "k", "n"), [(20, 40, 3), (20, 3, 6), (20, 30, 18)])
 def test_layer_is_neurons_of_the_stacked_matrix(networks, k, n):
     features = np.random.default_rng(4).normal(size=(networks, k, n))
