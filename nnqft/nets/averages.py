@@ -102,7 +102,7 @@ def sobol_estimates(
     from scipy.stats import qmc  # a second to import, and few need it
 
     seeds = np.random.SeedSequence(SEED).spawn(SCRAMBLES)
-    engines = [qmc.Sobol(dimension, bits=BITS, seed=np.random.default_rng(seed)) for seed in seeds]
+    engines = [qmc.Sobol(dimension, bits=BITS, seed=np.random.default_rng(s)) for s in seeds]  # pyright: ignore[reportCallIssue]
     sums = [_sums(integrand, _points(engine, FIRST)) for engine in engines]
     used = FIRST
     while True:

@@ -120,8 +120,8 @@ class Network(ABC):
     ) -> tuple[jax.Array, jax.Array | None]:
         """Single features (lanes, n_x) of an `iid` network, and their importance weights (lanes,) or None.
 
-        x, sigma_w and sigma_b as in `features`; `lanes.count` is traced, so that all widths share one compiled kernel.
-        A factor of the features that does not depend on the point may be left out: see `common_moments`. NotKnownError
+        x, sigma_w and sigma_b as in `features`; `lanes.neurons` is traced: all widths share one compiled kernel. A
+        factor of the features that does not depend on the point may be left out: see `common_moments`. NotKnownError
         for networks that draw whole layers only.
         """
         raise NotKnownError(f"how to draw single features of {self.name} networks is not known: use features()")

@@ -180,7 +180,7 @@ class Convolutional(Network):
         first = sigma_b**2 + sigma_w**2 * (inputs.T @ inputs) / len(inputs)
 
         def output(added: jax.Array) -> tuple[jax.Array, list[tuple[jax.Array, jax.Array]]]:
-            kernel, layers = first, []
+            kernel, layers, moment, extra = first, [], jnp.zeros_like(first), jnp.zeros_like(first)
             for extra in added:
                 moment = second_moment(self.activation, kernel)
                 layers.append((kernel, moment))
@@ -218,7 +218,7 @@ class Convolutional(Network):
         factor = first_factor(inputs.T, sigma_w, sigma_b)
         if closed_moments(self.activation, factor) and n * P <= DENSE:
             moments = unit_moments(self.activation, factor, (2, 4))
-            tensor = moments[4][rank(np.stack(np.indices((n * P,) * 4), axis=-1), n * P)]
+            tensor = moments[4][rank(np.moveaxis(np.indices((n * P,) * 4), 0, -1), n * P)]
             fourth = self._read(jnp.moveaxis(self._read(tensor), (-2, -1), (0, 1)))
             mean = pack(np.asarray(self._read(unpack(moments[2], n * P))))
             covariance = pack(np.moveaxis(pack(np.asarray(fourth)), -1, 0)) - np.outer(mean, mean)

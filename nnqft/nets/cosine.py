@@ -63,7 +63,7 @@ class Cosine(Network):
             matrix = jnp.linalg.qr(matrix, mode="r")
         g = jnp.stack(lane_normals(*lanes.salted(1), matrix.shape[0])).astype(self.dtype)
         z = jnp.einsum("k...,ka->...a", g, matrix.astype(self.dtype), precision="highest")
-        phase = threefry(lanes.salted(2).key, *jnp.broadcast_arrays(lanes.network, lanes.index))[0].astype(self.dtype)
+        phase = threefry(lanes.salted(2).key, *jnp.broadcast_arrays(lanes.network, lanes.neuron))[0].astype(self.dtype)
         return jnp.cos(z + (phase * np.asarray(2 * np.pi / 2**32, self.dtype))[..., None]), None
 
     @property

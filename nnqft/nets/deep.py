@@ -90,7 +90,7 @@ class Chain:
                 assert step.jacobian is not None
                 variance = variance + step.jacobian @ V[-1] @ step.jacobian.T
                 shift = np.full(pairs, np.nan)
-            if layer > 0 and step.derivatives is not None:
+            if layer > 0 and step.jacobian is not None and step.derivatives is not None:
                 spread = V[-1] + kappa / 3 * self.steps[layer - 1].quartic / widths[layer - 1]
                 shift = step.jacobian @ G1[-1] + step.derivatives.hessian_trace(spread) / 2
             K.append(step.following)

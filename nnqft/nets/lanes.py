@@ -34,15 +34,15 @@ CHOICE = 0xFFFE
 class Lanes(NamedTuple):
     """Which neurons to draw, of a layer of many networks: one a lane. The first arguments of `lane_normals`, in order.
 
-    key (2,) uint32. network, index: uint32 of one broadcast shape, mostly (lanes,), the networks' numbers and those of
-    the neurons within them, index < count. count: neurons of a network, an int or a traced uint32. Lanes of the same
-    network and index hold the same neuron.
+    key (2,) uint32. network, neuron: uint32 of one broadcast shape, mostly (lanes,), the networks' numbers and those of
+    the neurons within them, neuron < neurons. neurons: how many a network has, an int or a traced uint32. Lanes of the
+    same network and neuron hold the same numbers.
     """
 
     key: jax.Array
     network: jax.Array
-    index: jax.Array
-    count: int | jax.Array
+    neuron: jax.Array
+    neurons: int | jax.Array
 
     def salted(self, salt: int) -> "Lanes":
         """The same lanes under ``subkey(key, salt)``."""
@@ -101,4 +101,4 @@ def _tilted(g: list[jax.Array], matrix: jax.Array, uniform: jax.Array) -> tuple[
 
 def _uniform(lanes: Lanes) -> jax.Array:
     """Uniform in (0, 1) float64, from a counter."""
-    return (threefry(lanes.key, lanes.network, lanes.index)[0].astype(jnp.float64) + 0.5) * 2.0**-32
+    return (threefry(lanes.key, lanes.network, lanes.neuron)[0].astype(jnp.float64) + 0.5) * 2.0**-32

@@ -15,7 +15,8 @@ import numpy as np
 
 from nnqft.nets.activations import Activation
 
-PairAverage = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
+PairAverage = Callable[[Any, Any, Any], Any]
+"""<phi(z_a) phi(z_b)> from K_aa, K_ab, K_bb, elementwise; closed forms give NumPy's arrays for NumPy's."""
 
 NODES = 48
 """Gauss-Hermite nodes in each of the two dimensions. Of coincident tanh, the worst case, the average is off by 6e-8 at

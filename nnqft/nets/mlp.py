@@ -203,7 +203,9 @@ class MLP(Network):
         values = {k: sigma_w**k * found / units ** (k // 2 - 1) for k, found in cumulants.items() if k > 2}
         if len(cumulants) < len(moments):
             reason = f"{self.readout_law.name} weights of the readout have no such moments"
-        return Known({2: kernel + 0 * widths} | values, {2: second} | dict.fromkeys(values, quality), reason)
+        qualities: dict[int, Quality] = {2: second}
+        qualities.update(dict.fromkeys(values, quality))
+        return Known({2: kernel + 0 * widths} | values, qualities, reason)
 
     def _moments(self, x: Array, sigma_w: float, sigma_b: float) -> tuple[dict[int, Array], Quality, str]:
         """Packed moments of one neuron of the first layer, how they were found, and why not to a higher order."""

@@ -37,7 +37,7 @@ class Patches:
         sizes = np.array(self.shape)[:, None]
         seen = grid + shifts[:, :, None]
         inside = np.all((seen >= 0) & (seen < sizes), axis=1) | self.circular
-        return np.ravel_multi_index(tuple(np.moveaxis(seen % sizes, 1, 0)), self.shape), inside
+        return np.asarray(np.ravel_multi_index(tuple(np.moveaxis(seen % sizes, 1, 0)), self.shape)), np.asarray(inside)
 
     def unfold(self, features: jax.Array) -> jax.Array:
         """Patches (..., channels * taps, n_x * P), zero outside, of features (..., channels, n_x * P)."""
@@ -46,7 +46,7 @@ class Patches:
         taken = features.reshape(*lead, channels, -1, self.positions)[..., seen] * inside
         return jnp.moveaxis(taken, -2, -3).reshape(*lead, channels * self.taps, columns)
 
-    def average(self, moment: jax.Array) -> jax.Array:
+    def average(self, moment: jax.Array | NDArray[np.float64]) -> jax.Array:
         """Mean over taps of moments (..., n_x P, n_x P), both legs seen through the same tap; same shape."""
         seen, inside = self.table
         starts = np.arange(0, moment.shape[-1], self.positions)[:, None]

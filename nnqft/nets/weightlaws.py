@@ -83,8 +83,8 @@ class WeightLaw:
         """Rows (network, index) of what :meth:`draw` gives for `count` rows: (*shape, columns)."""
         if self.gaussian:
             return jnp.stack(lane_normals(*lanes, columns), axis=-1).astype(dtype)
-        network, index = jnp.broadcast_arrays(lanes.network, lanes.index)
-        entry = index[..., None] + jnp.arange(columns, dtype=jnp.uint32) * jnp.asarray(lanes.count, dtype=jnp.uint32)
+        network, index = jnp.broadcast_arrays(lanes.network, lanes.neuron)
+        entry = index[..., None] + jnp.arange(columns, dtype=jnp.uint32) * jnp.asarray(lanes.neurons, dtype=jnp.uint32)
         family, parameter = _parsed(self.name)
         return _weights(family, parameter, *threefry(lanes.key, network[..., None], entry), dtype)
 
@@ -166,7 +166,7 @@ def first_moments(law: WeightLaw, unit: Unit, design: Array, orders: Sequence[in
         if prod(len(nodes) for nodes, _ in rules) > NODES:
             break
         nodes = np.stack(np.meshgrid(*(r[0] for r in rules), indexing="ij"), axis=-1).reshape(-1, len(rules))
-        weights = prod(np.meshgrid(*(r[1] for r in rules), indexing="ij")).ravel()
+        weights = np.prod(np.meshgrid(*(r[1] for r in rules), indexing="ij"), axis=0).ravel()
         finer = packed_moments([(nodes, weights)], unit, factor, orders)
         if found is not None:
             change = max(float(np.max(np.abs(finer[k] - found[k])) / np.max(np.abs(finer[k]))) for k in orders)

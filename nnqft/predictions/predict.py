@@ -82,9 +82,10 @@ def _theory(
 
 def _add_full(values: dict[str, Array], n: Basis) -> None:
     """G4 = G4c + G2 G2, and so on: moments from cumulants."""
-    if "G4c" in values:
-        G2, G4c = values["G2"], values["G4c"]
-        values["G4"] = G4c + wick(G2, n, 4)
+    if "G4c" not in values:
+        return
+    G2, G4c = values["G2"], values["G4c"]
+    values["G4"] = G4c + wick(G2, n, 4)
     if "G6c" in values:
         values["G6"] = values["G6c"] + _product(G2, G4c, n, 2, 4) + wick(G2, n, 6)
     if "G8c" in values:

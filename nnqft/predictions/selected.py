@@ -54,7 +54,7 @@ def known_by_parts(
             if k in known.values:
                 values[k][:, there] = known.values[k][:, here]
                 errors[k][:, there] = known.errors[k][:, here] if k in known.errors else 0.0
-                quality[k] = max(quality.get(k, "exact"), known.quality[k], key=WORST.index)
+                quality[k] = WORST[max(WORST.index(quality.get(k, "exact")), WORST.index(known.quality[k]))]
                 done[k][there] = True
             else:  # perhaps on fewer points; the reason stands for components that have none
                 missing.setdefault(k, known.reason)

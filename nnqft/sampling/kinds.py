@@ -46,7 +46,8 @@ def kind(net: Network, estimator: str, max_order: int) -> Kind:
         net.independence == "given" and net.activation.name in CLOSED and max_order <= 6 and net.units > max_order // 2
     )
     marginal = max_order < 8 or net.readout_moments == GAUSSIAN
-    allowed: list[Kind] = [*["neurons"] * pooled, *["total"] * total, *["marginal"] * marginal, "product"]
+    possible: dict[Kind, bool] = {"neurons": pooled, "total": total, "marginal": marginal, "product": True}
+    allowed: list[Kind] = [name for name, may in possible.items() if may]
     if net.sampler == "tilted" and not (pooled and any_width(net)):
         raise InputError("sampler", "tilted needs a network of one hidden layer of Gaussian weights", "use conditional")
     if net.sampler == "tilted" and (estimator not in ("auto", "total") or max_order > 6):

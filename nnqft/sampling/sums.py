@@ -6,6 +6,8 @@ components (`points` is a :class:`nnqft.core.packing.Components`) are summed one
 """
 
 from dataclasses import dataclass
+from functools import reduce
+from operator import add
 
 import jax
 import jax.numpy as jnp
@@ -37,8 +39,8 @@ def matrices(d: jax.Array, points: Basis, order: int) -> Sums:
     if order >= 6:
         quads = wick4(d, points)
         sums["third"] = _over_splits(d, quads, points, 2, 4) / 3
-    if order >= 8:
-        sums["fourth"] = _over_splits(quads, quads, points, 4, 4) / 3
+        if order >= 8:
+            sums["fourth"] = _over_splits(quads, quads, points, 4, 4) / 3
     return sums
 
 
@@ -54,17 +56,17 @@ def neurons(s: jax.Array, points: Basis, order: int, weight: jax.Array | None = 
     w = jnp.ones((), s.dtype) if weight is None else w
     if order >= 4:
         sums["second"] = _symmetric_sum(pair * w**2, pair, points, 2)[expand]
+        if weight is not None:
+            sums["moment4"] = _symmetric_sum(pair * w, pair, points, 2)[expand]
     if order >= 6:
         triple = _products(s, 3)
         sums["third"] = 15 * _symmetric_sum(triple * w**3, triple, points, 3)
+        if weight is not None:
+            sums["moment6"] = 15 * _symmetric_sum(triple * w, triple, points, 3)
+            sums["mixed6"] = 15 * _symmetric_sum(triple * w**2, triple, points, 3)
     if order >= 8:
         quad = _products(s, 4)
         sums["fourth"] = 105 * _symmetric_sum(quad, quad, points, 4)
-    if weight is not None and order >= 4:
-        sums["moment4"] = _symmetric_sum(pair * w, pair, points, 2)[expand]
-    if weight is not None and order >= 6:
-        sums["moment6"] = 15 * _symmetric_sum(triple * w, triple, points, 3)
-        sums["mixed6"] = 15 * _symmetric_sum(triple * w**2, triple, points, 3)
     return sums
 
 
@@ -167,7 +169,7 @@ def _sixth(s: jax.Array, points: Basis) -> jax.Array:
 def wick4(d: jax.Array, points: Basis) -> jax.Array:
     """W_4: the sum over the 3 pairings of d d, (m, Q) from (m, P)."""
     legs, columns = pairing_legs(points, 4), d.T
-    return sum(columns[legs[:, p, 0]] * columns[legs[:, p, 1]] for p in range(3)).T
+    return reduce(add, [columns[legs[:, p, 0]] * columns[legs[:, p, 1]] for p in range(3)]).T
 
 
 def _monomials(s: jax.Array, order: int) -> jax.Array:
