@@ -83,7 +83,7 @@ def _first_problem(source: str, error: ValidationError) -> InputError:
         deeper = [p for p in problems if p["loc"][:-2] == problem["loc"][:-1] or len(p["loc"]) > len(problem["loc"])]
         problem = next(iter(deeper), problem)
     location = [str(part) for part in problem["loc"]]
-    location = [part for part in location if not part.startswith(("list[", "constrained", "function-"))]
+    location = [part for part in location if not part.startswith(("list[", "constrained", "function-", "[key]"))]
     location = [p for p in location if p not in {"float", "int", "str", "name", "literal"} or p == location[0]]
     key = ".".join(location)
     what = problem["msg"].removeprefix("Value error, ")

@@ -52,6 +52,7 @@ MISTAKES = [
     (("ensemble", "sampler"), "foo", "ensemble.sampler", "'conditional', 'weights' or 'tilted'"),
     (("ensemble", "target"), {"G8c": 0.1}, "ensemble.target.G8c", "add 8 to cumulants.orders"),
     (("ensemble", "target"), {"G4c": 0}, "ensemble.target.G4c", "greater than 0"),
+    (("ensemble", "target"), {"G5c": 0.1}, "ensemble.target.G5c: input should be", "use one of these"),
     (("architectures", "relu", "options"), {"filtre": 3}, "architectures.relu.options.filtre", "options of mlp"),
     (("architectures", "relu", "activation"), None, "architectures.relu.activation", "use one of linear, relu"),
     (("ensemble", "replicates"), 128, "ensemble.replicates", "give replicates: 64"),
