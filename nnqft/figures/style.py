@@ -12,6 +12,8 @@ import matplotlib.style
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_pdf import FigureCanvasPdf
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
@@ -81,7 +83,10 @@ def image(figure: Figure, kind: Literal["png", "pdf"]) -> bytes:
         if isinstance(engine, ConstrainedLayoutEngine):  # one layout for all files of a figure
             engine.execute(figure)
             figure.set_layout_engine("none")
-        figure.savefig(stream, format=kind, metadata=_METADATA[kind])
+        if kind == "png":  # (savefig would lay everything out once more)
+            FigureCanvasAgg(figure).print_png(stream, metadata=_METADATA[kind])
+        else:
+            FigureCanvasPdf(figure).print_pdf(stream, metadata=_METADATA[kind])
     return stream.getvalue()
 
 
