@@ -49,4 +49,4 @@ def main() -> list[str]:
 
 
 if __name__ == "__main__":
-    raise SystemExit("\n".join(main()))
+    raise SystemExit("\n".join(main()) or 0)

@@ -103,4 +103,4 @@ def main(turns: int = 7, every: bool = False) -> list[str]:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--all", action="store_true", help="16 and 64 points as well")
-    raise SystemExit("\n".join(main(every=parser.parse_args().all)))
+    raise SystemExit("\n".join(main(every=parser.parse_args().all)) or 0)

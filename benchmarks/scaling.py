@@ -136,4 +136,4 @@ if __name__ == "__main__":
     if len(sys.argv) == 3:
         print(json.dumps(one(sys.argv[1], int(float(sys.argv[2])))))
     else:
-        raise SystemExit("\n".join(main()))
+        raise SystemExit("\n".join(main()) or 0)
