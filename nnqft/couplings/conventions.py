@@ -16,7 +16,7 @@ erbin: Erbin, Lahoche, Ousmane Samary (arXiv:2108.01403); Z is the coefficient o
 from dataclasses import dataclass
 from itertools import chain
 from math import pi
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -26,7 +26,7 @@ from nnqft.core.packing import pairings
 Array = NDArray[np.float64]
 Normalisation = Literal["hms", "demirtas", "ryh", "erbin"]
 
-NORMALISATIONS: tuple[Normalisation, ...] = get_args(Normalisation)
+NORMALISATIONS: tuple[Normalisation, ...] = ("hms", "demirtas", "ryh", "erbin")
 SYMBOLS = {
     "hms": ("K0", "lambda", "kappa"),
     "demirtas": ("g2", "g4", "g6"),
@@ -64,20 +64,24 @@ def translate(couplings: Couplings, to: Normalisation, Z: Any = None) -> Couplin
         return couplings
     if Z is None and "erbin" in (source, to):
         raise ValueError("the canonical field of 'erbin' needs Z; give the one of the kernel, as gauss_field does")
+    wave: Any = Z
     quadratic = 1 / couplings.two_point if source == "hms" else couplings.two_point
     (quartic_from, sextic_from), (quartic_to, sextic_to) = _DIVISORS[source], _DIVISORS[to]
     quartic, sextic = couplings.quartic * quartic_to / quartic_from, couplings.sextic * sextic_to / sextic_from
     if source == "erbin":
-        quadratic, quartic, sextic = quadratic * Z, quartic * Z**2, sextic * Z**3
+        quadratic, quartic, sextic = quadratic * wave, quartic * wave**2, sextic * wave**3
     if to == "erbin":
-        quadratic, quartic, sextic = quadratic / Z, quartic / Z**2, sextic / Z**3
+        quadratic, quartic, sextic = quadratic / wave, quartic / wave**2, sextic / wave**3
     return Couplings(to, 1 / quadratic if to == "hms" else quadratic, quartic, sextic)
 
 
 def translations(couplings: Couplings, Z: Any = None) -> dict[Normalisation, Couplings]:
-    """The couplings in every normalisation, "erbin" left out if Z is not known and they are not in it already."""
-    wanted = [name for name in NORMALISATIONS if Z is not None or "erbin" not in (name, couplings.normalisation)]
-    return {name: translate(couplings, name, Z) for name in wanted} | {couplings.normalisation: couplings}
+    """The couplings in every normalisation; without Z only in those that do not need it."""
+    found: dict[Normalisation, Couplings] = {}
+    for name in NORMALISATIONS:
+        if Z is not None or name == couplings.normalisation or "erbin" not in (name, couplings.normalisation):
+            found[name] = translate(couplings, name, Z)
+    return found
 
 
 @dataclass(frozen=True)
