@@ -3,9 +3,9 @@
 import re
 import subprocess
 import sys
-from math import exp, gamma, pi
+from fractions import Fraction
+from math import exp, factorial, gamma, pi, prod
 
-import mpmath
 import numpy as np
 import pytest
 import sympy
@@ -87,16 +87,20 @@ def test_beta_functions_are_the_taylor_coefficients(dimension):
 
 
 def shift_ratio(u4):
-    """(u - u(bare)) of the flow from k = 1e6 to k = 1 over the exact 1PI couplings' of one variable, d = 0, u2 = 1."""
-    start = np.array([1.0, u4, 0.0])
-    with mpmath.workdps(50):
-        g, breaks = mpmath.mpf(u4), [-14, -7, -3, 0, 3, 7, 14]
-        moments = [mpmath.quad(lambda f, n=n: f**n * mpmath.exp(-(f**2) - g * f**4 / 24), breaks) for n in (0, 2, 4, 6)]
-        m2, m4, m6 = (m / moments[0] for m in moments[1:])
-        c4, c6 = m4 - 3 * m2**2, m6 - 15 * m4 * m2 + 30 * m2**3
-        vertices = [1 / m2 - 1, -c4 / m2**4, -c6 / m2**6 + 10 * c4**2 / m2**7]
-        shift = np.array([float(v - mpmath.mpf(s)) for v, s in zip(vertices, start, strict=True)])
-    return (potential_flow(start, None, [1e6, 1.0], 0).values[-1] - start) / shift
+    """(u - u(bare)) of the flow from k = 1e6 to k = 1 over the exact 1PI couplings' of one variable, d = 0, u2 = 1.
+
+    The moments of exp(-f^2 - u4 f^4 / 24) are their asymptotic series, good to 40 digits and more at u4 <= 0.01.
+    """
+    start = [Fraction(1), Fraction(str(u4)), Fraction(0)]
+    free = [Fraction(prod(range(1, 2 * i, 2)), 2**i) for i in range(84)]  # <f^(2 i)> of variance 1 / 2
+    series = [(-start[1] / 24) ** j / factorial(j) for j in range(40)]
+    norm, *moments = (sum(s * free[2 * j + i] for j, s in enumerate(series)) for i in range(4))
+    m2, m4, m6 = (m / norm for m in moments)
+    c4, c6 = m4 - 3 * m2**2, m6 - 15 * m4 * m2 + 30 * m2**3
+    vertices = [1 / m2 - 1, -c4 / m2**4, -c6 / m2**6 + 10 * c4**2 / m2**7]
+    shift = [float(v - s) for v, s in zip(vertices, start, strict=True)]
+    bare = np.array(start, dtype=np.float64)
+    return (potential_flow(bare, None, [1e6, 1.0], 0).values[-1] - bare) / shift
 
 
 def test_zero_dimensions_against_the_exact_integral():
@@ -183,6 +187,25 @@ def test_the_end_is_where_another_integrator_finds_it():
     logs = np.log([10, 0.1])
     other = solve_ivp(barred, logs, [1, -5, 0], "DOP853", events=huge, args=(1,), rtol=1e-11, atol=1e-11)
     assert ended.reached == pytest.approx(exp(other.t[-1]), rel=1e-5)
+
+
+@pytest.mark.parametrize("scales", [[10.0, 0.1], [0.1, 10.0]])
+def test_no_flow_jumps_over_its_end(scales):
+    """Random starts, a third of which diverge: another integrator gets to the end exactly where this one does."""
+
+    def alive(log_k, u, d):
+        return min(1 + u[0] * exp(-2 * log_k) - 1e-6, 1 - abs(u[1]) / 1e12)
+
+    alive.terminal = True
+    starts = np.random.default_rng(1).uniform([-0.005, -6, -6], [2, 6, 6], size=(40, 3))
+    flows = potential_flow([1, 0, 0], starts, scales, 1).replicates[:, -1]
+    others = [
+        solve_ivp(barred, np.log(scales), u, "DOP853", events=alive, args=(1,), rtol=1e-12, atol=1e-13) for u in starts
+    ]
+    arrived = np.array([other.status == 0 for other in others])
+    assert 5 < arrived.sum() < 35
+    np.testing.assert_array_equal(np.isfinite(flows).all(axis=1), arrived)
+    np.testing.assert_allclose(flows[arrived], [o.y[:, -1] for o in others if o.status == 0], rtol=1e-7, atol=1e-9)
 
 
 def test_replicates_that_become_singular_take_the_error_with_them():
