@@ -12,7 +12,13 @@ ROOT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
 MODULES = sorted((ROOT / "nnqft").rglob("*.py"))
 LIMITS = {"nnqft/**/*.py": 350, "workflow/rules/*.smk": 120, "workflow/scripts/*.py": 30, "tests/**/*.py": 250}
-HOMES = {"zarr": "storage", "dask": "cluster", "distributed": "cluster", "matplotlib": "figures"}
+HOMES = {
+    "zarr": "storage",
+    "dask": "cluster",
+    "distributed": "cluster",
+    "matplotlib": "figures",
+    "diffrax": "couplings",
+}
 
 
 def tool(*command):
