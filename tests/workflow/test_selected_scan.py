@@ -8,6 +8,7 @@ from nnqft.core.packing import multisets, rank
 from nnqft.sampling.budget import budget
 from nnqft.sampling.cells import leaves
 from nnqft.spec.load import parse_scan
+from nnqft.stages.action import measure_action
 from nnqft.stages.assemble import assemble
 from nnqft.stages.compare import compare
 from nnqft.stages.couplings import fit_all_couplings
@@ -22,7 +23,7 @@ from nnqft.stages.theory import predict_theory
 from nnqft.stages.verify import verify
 
 CHOSEN = {"patterns": ["aabb", "aaaabb"]}
-STAGES = (assemble, estimate_cumulants, predict_theory, fit_all_couplings, measure_flow)
+STAGES = (assemble, estimate_cumulants, predict_theory, fit_all_couplings, measure_flow, measure_action)
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +72,14 @@ def test_couplings_are_fitted_to_what_is_there(selected):
     assert np.isfinite(couplings["lambda_0"].sel(model="lambda_0")).all()
     assert np.isfinite(couplings["lambda_mean"]).all()
     np.testing.assert_allclose(flow["slope_lambda"].sel(model="lambda_0"), -5, atol=1e-6)
+
+
+def test_there_is_no_action_of_some_components(selected, small_results):
+    action = group(selected[1], "action")
+    assert action.sizes["quad"] == 12
+    assert np.isnan(action["g4"]).all()
+    assert all("only some were measured" in reason for reason in action["status"].values.flat)
+    xr.testing.assert_identical(group(selected[1], "action", "near"), group(small_results[1], "action", "near"))
 
 
 def test_tables_figures_and_report_show_components_that_exist(selected):
