@@ -14,9 +14,9 @@ from nnqft.stages.compare import compare
 from nnqft.stages.couplings import fit_all_couplings
 from nnqft.stages.cumulants import estimate_cumulants
 from nnqft.stages.ensemble import generate
-from nnqft.stages.figures import draw_figures
+from nnqft.stages.figures import draw_figure
 from nnqft.stages.flow import measure_flow
-from nnqft.stages.layout import Layout
+from nnqft.stages.layout import FIGURES, Layout
 from nnqft.stages.report import write_report
 from nnqft.stages.tables import write_tables
 from nnqft.stages.theory import predict_theory
@@ -33,7 +33,11 @@ def selected(small_results, tmp_path_factory):
     scan, layout = parse_scan(data), Layout(tmp_path_factory.mktemp("selected") / "small")
     for leaf in leaves(scan):
         generate(leaf, budget(scan), layout.leaf(leaf.name), "inline")
-    for stage in (*STAGES, draw_figures, write_tables, write_report):
+    for stage in STAGES:
+        stage(scan, layout)
+    for figure in FIGURES:
+        draw_figure(scan, layout, figure)
+    for stage in (write_tables, write_report):
         stage(scan, layout)
     return scan, layout
 
