@@ -62,6 +62,17 @@ def test_one_component_of_a_singular_kernel(stores):
     assert np.isnan(found["g4_principal"].values[:, 1:]).all()
 
 
+def test_measured_couplings_are_the_exact_ones(stores):
+    """relu at one point: G2 = x^2 / 2, kappa_4 = 15 G2^2 / N, kappa_6 = 660 G2^3 / N^2 in closed form."""
+    found = stores[3].sel(architecture="relu")
+    norm = 0.5 * (found["principal"].values[0] @ [0.2, 0.4, 1.2]) ** 2  # the exact variance of u
+    for w, N in enumerate(found["width"].values):
+        exact = couplings(*(np.array([k]) for k in (norm, 15 * norm**2 / N, 660 * norm**3 / N**2)), n=1)
+        for name, wanted in zip(("g2", "g4", "g6"), exact, strict=True):
+            value, error = (found[f"{name}_principal{end}"].values[w, 0] for end in ("", "_stderr"))
+            assert abs(value - wanted[0]) < 4 * error < 4 * abs(wanted[0])
+
+
 def test_doubts_are_written_down(stores):
     status = stores[3]["status"].values
     size = stores[3]["expansion_parameter"].values
