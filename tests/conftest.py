@@ -3,6 +3,7 @@ import pytest
 from nnqft.sampling.budget import budget
 from nnqft.sampling.cells import leaves
 from nnqft.spec.load import parse_scan
+from nnqft.stages.action import measure_action
 from nnqft.stages.assemble import assemble
 from nnqft.stages.couplings import fit_all_couplings
 from nnqft.stages.cumulants import estimate_cumulants
@@ -36,7 +37,7 @@ def small_results(tmp_path_factory):
     scan, layout = parse_scan(SMALL), Layout(tmp_path_factory.mktemp("results") / "small")
     for leaf in leaves(scan):
         generate(leaf, budget(scan), layout.leaf(leaf.name), "inline")
-    for stage in (assemble, estimate_cumulants, predict_theory, fit_all_couplings, measure_flow):
+    for stage in (assemble, estimate_cumulants, predict_theory, fit_all_couplings, measure_flow, measure_action):
         stage(scan, layout)
     return scan, layout
 

@@ -22,7 +22,7 @@ FIGURES = {
 """Kinds of figures, in the order of the report, and the stores that each shows."""
 FORMATS = ("pdf", "png", "csv")
 TABLES = ("cumulants", "couplings", "agreement")
-STAGES = ("ensemble", "cumulants", "theory", "couplings", "flow")
+STAGES = ("ensemble", "cumulants", "theory", "couplings", "flow", "action")
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from nnqft.estimation.agreement import combined_p, look_elsewhere
 from nnqft.figures.comparison import compare
 from nnqft.sampling.cells import leaves
 from nnqft.spec.model import Scan
-from nnqft.stages.layout import Layout
+from nnqft.stages.layout import STAGES, Layout
 from nnqft.storage.leafstore import LeafStore
 from nnqft.storage.product import checksum, read_tree
 
@@ -30,7 +30,7 @@ def verify(scan: Scan, layout: Layout) -> Verification:
     """Check the data and the physics of a finished scan."""
     found = Verification()
     _check_leaves(scan, layout, found)
-    for stage in ("ensemble", "cumulants", "theory", "couplings", "flow"):
+    for stage in STAGES:
         _check_product(layout, stage, found)
     if not found.failures:
         _check_physics(layout, found)

@@ -40,6 +40,11 @@ class Results:
         """Beta functions, slopes, exponents."""
         return self._open("flow")
 
+    @cached_property
+    def action(self) -> xr.DataTree:
+        """Couplings on the points themselves."""
+        return self._open("action")
+
     def _open(self, stage: str) -> xr.DataTree:
         return read_tree(self.folder / f"{stage}.zarr")
 

@@ -14,7 +14,7 @@ SCAN = yaml.safe_load((ROOT / "config" / "hms.yaml").read_text())
 TARGET = SCAN["ensemble"].pop("target")
 RULES = "\n".join(p.read_text() for p in sorted((ROOT / "workflow" / "rules").glob("*.smk")))
 
-STAGES = {"assemble", "cumulants", "theory", "couplings", "flow", "figures", "tables", "report"}
+STAGES = {"assemble", "cumulants", "theory", "couplings", "flow", "action", "figures", "tables", "report"}
 
 
 def parameters(scan, rule):
@@ -41,7 +41,7 @@ def changed(*path_and_value):
         (("architectures", "erf-net", "sigma_w", 1.1), STAGES),
         (("points", "erf-line", [[-1.0], [0.5]]), {"theory", "assemble", "couplings", "report"}),
         (("widths", [2, 3]), {"theory", "assemble", "report"}),
-        (("couplings", "cutoffs", [7, 8]), {"couplings", "flow", "report"}),
+        (("couplings", "cutoffs", [7, 8]), {"couplings", "flow", "action", "report"}),
         (("cumulants", "orders", [2, 4]), {"theory", "cumulants", "report"}),
         (("ensemble", "replicates", 64), {"assemble", "report"}),
         (

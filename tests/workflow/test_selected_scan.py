@@ -8,21 +8,22 @@ from nnqft.core.packing import multisets, rank
 from nnqft.sampling.budget import budget
 from nnqft.sampling.cells import leaves
 from nnqft.spec.load import parse_scan
+from nnqft.stages.action import measure_action
 from nnqft.stages.assemble import assemble
 from nnqft.stages.compare import compare
 from nnqft.stages.couplings import fit_all_couplings
 from nnqft.stages.cumulants import estimate_cumulants
 from nnqft.stages.ensemble import generate
-from nnqft.stages.figures import draw_figures
+from nnqft.stages.figures import draw_figure
 from nnqft.stages.flow import measure_flow
-from nnqft.stages.layout import Layout
+from nnqft.stages.layout import FIGURES, Layout
 from nnqft.stages.report import write_report
 from nnqft.stages.tables import write_tables
 from nnqft.stages.theory import predict_theory
 from nnqft.stages.verify import verify
 
 CHOSEN = {"patterns": ["aabb", "aaaabb"]}
-STAGES = (assemble, estimate_cumulants, predict_theory, fit_all_couplings, measure_flow)
+STAGES = (assemble, estimate_cumulants, predict_theory, fit_all_couplings, measure_flow, measure_action)
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +33,11 @@ def selected(small_results, tmp_path_factory):
     scan, layout = parse_scan(data), Layout(tmp_path_factory.mktemp("selected") / "small")
     for leaf in leaves(scan):
         generate(leaf, budget(scan), layout.leaf(leaf.name), "inline")
-    for stage in (*STAGES, draw_figures, write_tables, write_report):
+    for stage in STAGES:
+        stage(scan, layout)
+    for figure in FIGURES:
+        draw_figure(scan, layout, figure)
+    for stage in (write_tables, write_report):
         stage(scan, layout)
     return scan, layout
 
@@ -71,6 +76,14 @@ def test_couplings_are_fitted_to_what_is_there(selected):
     assert np.isfinite(couplings["lambda_0"].sel(model="lambda_0")).all()
     assert np.isfinite(couplings["lambda_mean"]).all()
     np.testing.assert_allclose(flow["slope_lambda"].sel(model="lambda_0"), -5, atol=1e-6)
+
+
+def test_there_is_no_action_of_some_components(selected, small_results):
+    action = group(selected[1], "action")
+    assert action.sizes["quad"] == 12
+    assert np.isnan(action["g4"]).all()
+    assert all("only some were measured" in reason for reason in action["status"].values.flat)
+    xr.testing.assert_identical(group(selected[1], "action", "near"), group(small_results[1], "action", "near"))
 
 
 def test_tables_figures_and_report_show_components_that_exist(selected):

@@ -15,6 +15,7 @@ from nnqft.sampling.budget import budget
 from nnqft.sampling.cells import leaves
 from nnqft.sampling.check import check
 from nnqft.spec.load import parse_scan
+from nnqft.stages.action import measure_action
 from nnqft.stages.assemble import assemble
 from nnqft.stages.couplings import fit_all_couplings
 from nnqft.stages.cumulants import estimate_cumulants
@@ -71,7 +72,7 @@ def test_lint_is_clean():
 
 def test_every_promised_file_is_there(finished):
     results = finished / "results" / "tiny"
-    for name in ("ensemble", "cumulants", "theory", "couplings", "flow"):
+    for name in ("ensemble", "cumulants", "theory", "couplings", "flow", "action"):
         tree = xr.open_datatree(results / f"{name}.zarr", engine="zarr")
         assert list(tree.children) == ["ray"]
         assert tree["ray"]["architecture"].values.tolist() == ["relu", "erf[depth=1]", "erf[depth=2]"]
@@ -107,7 +108,7 @@ def test_adding_a_width_reruns_no_other_generation(finished, tmp_path):
     shutil.copytree(finished, tmp_path / "copy", copy_function=shutil.copy2)
     folder = tmp_path / "copy"
     write(folder, widths=[3, 9, 12])
-    targets = [f"results/tiny/receipts/{stage}.json" for stage in ("flow", "theory")]
+    targets = [f"results/tiny/receipts/{stage}.json" for stage in ("flow", "theory", "action")]
     result = call([*NNQFT, "run", "scan.yaml", "--", *targets], folder)
     assert result.returncode == 0, result.stderr
     assert "6 cells, 12 blocks, 8 committed, 4 to compute" in result.stderr
@@ -152,7 +153,7 @@ def test_compare_tells_same_from_consistent_from_different(finished, tmp_path, c
     layout = Layout(tmp_path / "other")
     for leaf in leaves(scan):
         generate(leaf, budget(scan), layout.leaf(leaf.name), "inline")
-    for stage in (assemble, estimate_cumulants, predict_theory, fit_all_couplings, measure_flow):
+    for stage in (assemble, estimate_cumulants, predict_theory, fit_all_couplings, measure_flow, measure_action):
         stage(scan, layout)
     result = call([*NNQFT, "compare", str(finished / "results" / "tiny"), str(layout.root)], tmp_path)
     assert (result.stdout.strip().splitlines()[-1], result.returncode) == (verdict, code)

@@ -1,4 +1,4 @@
-# Effective couplings at every cutoff, and their flow.
+# Effective couplings at every cutoff, and their flow; the action on the points themselves.
 rule couplings:
     input:
         cumulants=rules.cumulants.output.receipt,
@@ -45,3 +45,26 @@ rule flow:
         "flow of the couplings"
     script:
         "../scripts/flow.py"
+
+
+rule action:
+    input:
+        couplings=rules.couplings.output.receipt,
+        cumulants=rules.cumulants.output.receipt,
+    output:
+        receipt=f"{ROOT}/receipts/action.json",
+    log:
+        f"{ROOT}/logs/action.log",
+    benchmark:
+        f"{ROOT}/benchmarks/action.tsv"
+    conda:
+        "../envs/nnqft.yaml"
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        specification=SCAN.parameters("couplings", "cumulants"),
+    message:
+        "action on the points"
+    script:
+        "../scripts/action.py"

@@ -2,6 +2,7 @@
 rule report:
     input:
         rules.assemble.output.receipt,
+        rules.action.output.receipt,
         rules.figures.input,
         rules.tables.output,
     output:
