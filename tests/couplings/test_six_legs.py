@@ -79,13 +79,23 @@ def test_relu_in_one_dimension_is_closed_form():
     np.testing.assert_allclose(found["dtree"], np.multiply.outer(10 * cutoffs**9, one_sided), rtol=1e-12)
 
 
-def test_kappa_of_relu_in_one_dimension(oracle):
-    """N^2 G6c = 82.5 prod x and N lambda = -12.5: kappa N^2 = 371 / 3 at unit cutoff, of which the tree is 75 / 22."""
-    x = oracle.points["ray"]
-    found = vertex_integrals("relu", 1.0, 0.0, x, [1.0], names=SIX)
-    G6c, tree = 82.5 * x[multisets(6, 6), 0].prod(axis=1), (24 * 12.5) ** 2 * found["tree"][0].sum(axis=-1)
-    np.testing.assert_allclose((tree - G6c) / (720 * found["I6"][0]), 371 / 3, rtol=1e-10)
-    np.testing.assert_allclose(tree / G6c, 75 / 22, rtol=1e-10)
+@pytest.mark.parametrize(("net", "points", "cutoff", "region", "kappa", "spread"), [
+    ("relu", "ray", 1, "box", 371 / 3, 0), ("relu", "relu2", 1, "box", 241.48675, 0.01764),
+    ("relu", "relu2", 1, "ball", 1051.2761, 0.0212), ("relu", "relu3", 1, "box", 278.50747, 0.0541),
+    ("gauss", "gauss", np.inf, "box", -2947.910859, 2.6e-4), ("gauss", "gauss", 1, "box", -2995.604273, 2.7e-4),
+    ("erf", "small", 10, "box", 0.3038583718, 3.8e-4), ("erf", "small", 1000, "box", 0.304009538, 6.0e-4),
+])  # fmt: skip
+def test_kappa_of_the_exact_six_point_function(oracle, net, points, cutoff, region, kappa, spread):
+    """Mean over the components with lambda its own mean: all splits of all trees count."""
+    x, sigma_b = oracle.points[points], 0.0 if net == "relu" else 1.0
+    found = vertex_integrals(net, 1.0, sigma_b, x, [cutoff], names=ALL, region=region)
+    coupling = np.mean(-oracle.G4c(net, x, sigma_b) / (24 * found["I4"][0]))
+    G6c, tree = oracle.G6c(net, x, sigma_b), (24 * coupling) ** 2 * found["tree"][0].sum(axis=-1)
+    each = (tree - G6c) / (720 * found["I6"][0])
+    assert each.mean() == pytest.approx(kappa, rel={1: 1e-8, 2: 1e-7, 3: 1e-5}[x.shape[1]])
+    assert abs(each.std() / each.mean()) == pytest.approx(spread, rel=0.02, abs=1e-10)
+    if points == "ray":
+        np.testing.assert_allclose(tree / G6c, 75 / 22, rtol=1e-10)
 
 
 @pytest.mark.parametrize(("activation", "points", "sigma_b", "region", "names"), [
@@ -180,6 +190,25 @@ def test_all_components_are_fast(oracle, activation, points, sigma_b, names, sec
         vertex_integrals(activation, 1.0, sigma_b, oracle.points[points], [10.0], names=names)
         spent.append(time.thread_time() - start)
     assert min(spent) < seconds
+
+
+def test_everything_in_the_figures_of_hms_takes_a_second(oracle):
+    sets = [
+        ("relu", "ray"),
+        ("relu", "relu2"),
+        ("relu", "relu3"),
+        ("erf", "unit"),
+        ("erf", "small"),
+        ("gauss", "gauss"),
+    ]
+    spent = []
+    for _ in range(3):
+        start = time.process_time()
+        for activation, points in sets:
+            x, sigma_b = oracle.points[points], 0.0 if activation == "relu" else 1.0
+            vertex_integrals(activation, 1.0, sigma_b, x, [7, 10, 20, 50, 100, 1000], names=ALL)
+        spent.append(time.process_time() - start)
+    assert min(spent) < 1
 
 
 def test_what_has_no_tree_is_refused(oracle):
