@@ -26,6 +26,7 @@ from nnqft.couplings.quadrature import Rule, legendre, positive
 Array = NDArray[np.float64]
 
 _BLOCK = 384  # nodes a side of the blocks of K_w that are computed at a time
+_WORK = 1 << 21  # numbers in an array of a curve's blocks
 _MOST = 4096  # nodes an orthant
 
 
@@ -101,23 +102,27 @@ def curve_matrix(legs: Legs, curve: Curve, nodes: int) -> Array:
     flat, weights = y.reshape(-1, d), (jacobian * half * w).ravel()
     _check_size(len(weights))
     amplitude = legs.triples(flat) * weights
-    kernel = legs.propagator(flat[:, None], flat)
     own = np.repeat(np.arange(len(u)), nodes)
-    partners = [1, -1] if curve.mirrored else [1]
-    for sign in partners:
-        image = _panel_of(sign * np.atleast_2d(curve.at(panel[:, 0], middle[:, 0])[0]), curve)
-        kernel[own[:, None] == image[own]] = 0.0
-    total = amplitude @ kernel @ amplitude.T
+    signs = (1, -1) if curve.mirrored else (1,)
+    images = [_panel_of(sign * curve.at(panel[:, 0], middle[:, 0])[0], curve)[own] for sign in signs]
     edges = np.stack([np.broadcast_to(curve.low[:, None], u.shape), u, np.broadcast_to(curve.high[:, None], u.shape)])
-    halves, middles = (edges[1:] - edges[:-1])[..., None] / 2, (edges[1:] + edges[:-1])[..., None] / 2
-    inner = (middles + halves * t).transpose(1, 2, 0, 3).reshape(*u.shape, -1)  # (P, nodes, 2 nodes)
-    steps = (halves * w).transpose(1, 2, 0, 3).reshape(*u.shape, -1)
-    z, jacobian = curve.at(panel[..., None], inner)
-    z, steps = z.reshape(len(weights), -1, d), (jacobian * steps).reshape(len(weights), -1)
-    for sign in partners:
-        near = legs.propagator(flat[:, None], sign * z) * steps
-        amplitudes = legs.triples(sign * z.reshape(-1, d)).reshape(-1, *near.shape)
-        total += amplitude @ np.einsum("ak,sak->as", near, amplitudes)
+    edges = edges.reshape(3, -1, 1)
+    halves, middles = (edges[1:] - edges[:-1]) / 2, (edges[1:] + edges[:-1]) / 2
+    inner = np.concatenate(middles + halves * t, axis=1)  # (P nodes, 2 nodes): both parts of a node's own panel
+    z, jacobian = curve.at(own[:, None], inner)
+    steps = jacobian * np.concatenate(halves * w, axis=1)
+    total = np.zeros((len(amplitude),) * 2)
+    rows = max(1, _WORK // max(len(weights), 2 * nodes * len(amplitude)))
+    for part in (slice(start, start + rows) for start in range(0, len(weights), rows)):
+        kernel = legs.propagator(flat[part, None], flat)
+        for image in images:
+            kernel[image[part, None] == own] = 0.0
+        at_node = amplitude @ kernel.T
+        for sign in signs:
+            near = legs.propagator(flat[part, None], sign * z[part]) * steps[part]
+            products = legs.triples(sign * z[part].reshape(-1, d)).reshape(-1, *near.shape)
+            at_node += np.einsum("ak,sak->sa", near, products)
+        total += amplitude[:, part] @ at_node.T
     return (total + total.T) / 2
 
 
@@ -151,7 +156,7 @@ def _reflections(d: int) -> tuple[Array, Array]:
 
 def _panel_of(points: Array, curve: Curve) -> NDArray[np.int64]:
     """The panel whose middle is nearest to each point (P, d)."""
-    middles = np.atleast_2d(curve.at(np.arange(len(curve.low)), (curve.low + curve.high) / 2)[0])
+    middles = curve.at(np.arange(len(curve.low)), (curve.low + curve.high) / 2)[0]
     return np.argmin(np.sum((points[:, None] - middles) ** 2, axis=-1), axis=1)
 
 
