@@ -105,4 +105,6 @@ def converge_tree(
         if all(np.all(np.abs(f - c) <= tolerance * b) for f, c, b in zip(fine, coarse, bounds, strict=True)):
             return fine
         coarse = fine
-    raise RuntimeError(f"a tree has not converged with {_TREE_NODES[d][-1]} Gauss-Legendre nodes a panel")
+    raise RuntimeError(
+        f"a tree has not converged with {_TREE_NODES[d][-1]} nodes a panel: K(y, z) varies too fast between far points"
+    )

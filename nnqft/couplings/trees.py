@@ -162,4 +162,6 @@ def _panel_of(points: Array, curve: Curve) -> NDArray[np.int64]:
 
 def _check_size(nodes: int) -> None:
     if nodes > _MOST:
-        raise RuntimeError(f"a tree has not converged, and {nodes} nodes an orthant are more than the {_MOST} allowed")
+        raise RuntimeError(
+            f"a tree has not converged: K(y, z) would need more than {_MOST} nodes, here {nodes}, an orthant"
+        )
