@@ -42,6 +42,20 @@ def leg_kernel(activation: str, sigma_w: float, sigma_b: float, x: ArrayLike, y:
     return sigma_w**2 * pair_expectation(ACTIVATIONS[activation], k_xx, k_yy, k_xy)
 
 
+def propagator(activation: str, sigma_w: float, sigma_b: float, y: ArrayLike, z: ArrayLike) -> Array:
+    """K_w(y_i, z_i) for points (..., d_in) that broadcast, in closed form; ValueError for what has none.
+
+    Quadrature (:func:`pair_expectation`) would fail here: both points may be far away.
+    """
+    if activation not in CLOSED:
+        raise ValueError(f"a tree needs K(y, z) in closed form, which {activation!r} has not")
+    y, z = np.asarray(y, dtype=np.float64), np.asarray(z, dtype=np.float64)
+    a = sigma_w**2 / y.shape[-1]
+    k_yy, k_zz, k_yz = (sigma_b**2 + a * np.einsum("...i,...i->...", p, q) for p, q in ((y, y), (z, z), (y, z)))
+    k_yy, k_zz = (np.broadcast_to(k, k_yz.shape) for k in (k_yy, k_zz))
+    return sigma_w**2 * np.asarray(CLOSED[activation](k_yy, k_yz, k_zz))
+
+
 def preactivation_covariance(sigma_w: float, sigma_b: float, x: ArrayLike, y: ArrayLike) -> tuple[Array, Array, Array]:
     """First-layer covariances k(x, x) (n, 1), k(y, y) (1, m) and k(x, y) (n, m) of points (n, d_in) and (m, d_in)."""
     x, y = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)

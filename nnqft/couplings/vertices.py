@@ -1,91 +1,155 @@
-"""Vertex integrals of the effective action over the box |y_i| <= Lambda, and their exact derivatives.
+"""Vertex integrals of the effective action over the box |y_i| <= Lambda or the ball |y| <= Lambda; exact derivatives.
 
 For legs K_a(y) = K_w(x_a, y) of :mod:`nnqft.couplings.kernels` (Halverson, Maiti, Stoner, arXiv:2008.08601, section 4)
 
     I4(abcd) = int d^d y K_a K_b K_c K_d,   I4_y2(abcd) = int d^d y |y|^2 K_a K_b K_c K_d,   A(ab) = int d^d y K_a K_b,
 
-so that at leading order G4c = -24 lambda_0 I4 - 24 lambda_2 I4_y2 - 8 lambda_nl sum_{3 pairings} A A. The derivative in
-Lambda is the integral over the surface of the box. Three methods, one contraction:
+so that at leading order G4c = -24 lambda_0 I4 - 24 lambda_2 I4_y2 - 8 lambda_nl sum_{3 pairings} A A. Six legs have
+I6 = int d^d y K_a ... K_f and the tree of :mod:`nnqft.couplings.trees`. The derivative in Lambda is the integral over
+the surface. Three methods, one contraction:
 
 - legs homogeneous in y (relu, linear; sigma_b = 0): an integrand of degree p integrates to
-  Lambda^(p + d) / (p + d) times its integral over the faces of the unit box, whose grid is broken where the rays
-  +-x_a hit it, since the relu kernel has a |rho|^3 singularity there;
-- gauss: error functions;
-- everything else: tensor Gauss-Legendre in u, y_i = c sinh u_i, split at 0 (and at the points for relu with a bias).
+  Lambda^(p + d) / (p + d) times its integral over the faces of the unit box (ball: the unit sphere), whose grid is
+  broken where the rays +-x_a hit it, since the relu kernel has a |rho|^3 singularity there;
+- gauss in the box: error functions (:mod:`nnqft.couplings.gaussian`);
+- everything else: Gauss-Legendre in u, y_i or |y| = c sinh u, split at 0 (and at the points for relu with a bias).
 """
 
-from collections.abc import Callable, Iterable, Sequence
-from functools import lru_cache
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from math import isqrt
+from typing import Literal
 
 import numpy as np
-from numpy.polynomial.legendre import leggauss
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import erf
 
-from nnqft.core.packing import Basis, Components, multisets, pairing_legs, rank
+from nnqft.core.packing import Basis, Components, multisets, pairing_legs, rank, splits
 from nnqft.core.selection import parts, placements
-from nnqft.couplings.kernels import leg_kernel
+from nnqft.couplings.contraction import KINKED_TREE, LEGS, TOLERANCE, converge, converge_tree
+from nnqft.couplings.gaussian import gaussian_integrals
+from nnqft.couplings.kernels import leg_kernel, propagator
+from nnqft.couplings.quadrature import (
+    Rule,
+    ball_surface,
+    ball_volume,
+    box_surface,
+    box_volume,
+    on_the_sphere,
+    panel_edges,
+    ray_breaks,
+    unit_faces,
+)
+from nnqft.couplings.trees import Curve, Legs, curve_matrix, tree_matrix, tree_slope
 
 Array = NDArray[np.float64]
-Rule = tuple[Array, Array]
 Integrals = dict[str, Array]
-Leg = Callable[[Array], Array]
+Region = Literal["box", "ball"]
 
 COUPLINGS = ("lambda_0", "lambda_2", "lambda_nl")
-_NAMES = ("I4", "I4_y2", "A")
-_DEGREE = {"I4": 4, "I4_y2": 6, "A": 2}  # degree in y of an integrand whose legs have degree 1
-_NODES = (12, 16, 24, 36, 54, 81, 122)  # Gauss-Legendre nodes a panel, until two agree
-_TOLERANCE = {1: 1e-11, 2: 1e-10, 3: 1e-8}
-_CHUNK = 1 << 14
+QUARTIC = ("I4", "I4_y2", "A")
+ALL = (*QUARTIC, "I6", "tree")
+VERSION = 1
+"""Raised with every change that alters the numbers: part of the key of what is cached on disk."""
+
+_DEGREE = {"I4": 4, "I4_y2": 6, "A": 2, "I6": 6}  # degree in y of an integrand whose legs have degree 1
 _TOGETHER, _TOGETHER_KINKED = 16, 4  # points of selected components that are integrated together; kinks cost nodes
 
 
-def vertex_integrals(
-    activation: str, sigma_w: float, sigma_b: float, x: ArrayLike, cutoffs: ArrayLike, *, depth: int = 1
-) -> Integrals:
-    """Packed `I4`, `I4_y2` (n_cutoffs, quads), `A` (n_cutoffs, pairs); `dI4`, `dI4_y2`, `dA` their d / d Lambda.
+@dataclass(frozen=True)
+class _Theory:
+    """The points (n, d_in), the legs on them, and the region of the vertices."""
 
-    x has shape (n, d_in), d_in = 1, 2 or 3; cutoffs (n_cutoffs,) are positive, finite unless the activation is gauss.
-    Two successive rules agree to 1e-11, 1e-10, 1e-8 of sqrt(I4(aabb) I4(ccdd)) for d_in = 1, 2, 3 (RuntimeError if
-    none do). Raises ValueError for bad points or cutoffs and wherever :func:`leg_kernel` does.
+    x: Array
+    legs: Legs
+    region: Region
+    kinked: bool
+    scale: float  # distance of the nearest singularity of a leg from the real axis
+
+    @property
+    def flat(self) -> bool:
+        """Whether the region is a box, which in one dimension the ball is too."""
+        return self.region == "box" or self.x.shape[1] == 1
+
+
+def vertex_integrals(
+    activation: str,
+    sigma_w: float,
+    sigma_b: float,
+    x: ArrayLike,
+    cutoffs: ArrayLike,
+    *,
+    depth: int = 1,
+    names: Sequence[str] = QUARTIC,
+    region: Region = "box",
+) -> Integrals:
+    """Packed integrals of the `names`, float64, each followed by its d / d Lambda under the name with a "d" before it.
+
+    `I4`, `I4_y2` (n_cutoffs, quads), `A` (n_cutoffs, pairs), `I6` (n_cutoffs, sexts) and `tree` (n_cutoffs, sexts, 10),
+    one entry for every split of six legs in the order of :func:`nnqft.core.packing.splits` (n, 3, 3): the tree of the
+    six-point function is their sum. x has shape (n, d_in), d_in = 1, 2 or 3; cutoffs (n_cutoffs,) are positive, finite
+    unless the activation is gauss.
+
+    Two successive rules agree to 1e-11, 1e-10, 1e-8 for d_in = 1, 2, 3 of the Cauchy-Schwarz bound of each component,
+    such as sqrt(I4(aabb) I4(ccdd)); trees to 1e-11, 1e-9, 1e-7, and to 1e-6 where the relu kernel is singular at a
+    point (trees.py). RuntimeError if none do. Raises ValueError for bad points or cutoffs, for a tree of an activation
+    whose kernel has no closed form, and wherever :func:`leg_kernel` does.
     """
     x = np.asarray(x, dtype=np.float64)
     cutoffs = np.asarray(cutoffs, dtype=np.float64)
-    if x.ndim != 2 or x.shape[1] not in _TOLERANCE or not np.isfinite(x).all():
-        raise ValueError(f"vertex integrals need finite points of shape (n, d_in) with d_in = 1, 2 or 3, not {x.shape}")
-    if cutoffs.ndim != 1 or not np.all(cutoffs > 0):
-        raise ValueError(f"cutoffs must be a list of positive numbers, not {cutoffs}")
+    _check(x, cutoffs, names, region)
     leg_kernel(activation, sigma_w, sigma_b, x, x[:1], depth=depth)  # refuses what has no legs
-    if activation == "gauss":
-        return _gaussian(sigma_w, x, cutoffs)
-    if not np.isfinite(cutoffs).all():
+    if "tree" in names:
+        propagator(activation, sigma_w, sigma_b, x, x)  # and this what has no trees
+    finite = np.isfinite(cutoffs)
+    if activation != "gauss" and not finite.all():
         raise ValueError(f"an infinite cutoff is possible for gauss only: the legs of {activation} do not decay")
-
-    def leg(y: Array) -> Array:
-        return leg_kernel(activation, sigma_w, sigma_b, x, y)
-
+    legs = Legs(
+        lambda y: leg_kernel(activation, sigma_w, sigma_b, x, y),
+        lambda y, z: propagator(activation, sigma_w, sigma_b, y, z),
+        len(x),
+    )
+    relu = activation == "relu"
+    scale = np.sqrt(x.shape[1] * (sigma_b**2 if relu and sigma_b else 0.5 + sigma_b**2)) / sigma_w
+    theory = _Theory(x, legs, region, relu, float(scale))
     if sigma_b == 0 and activation in ("relu", "linear"):
-        return _homogeneous(leg, x, cutoffs)
-    kinks = x if activation == "relu" else x[:0]
-    scale = np.sqrt(x.shape[1] * (sigma_b**2 if activation == "relu" else 0.5 + sigma_b**2)) / sigma_w
-    rows = [_smooth(leg, len(x), kinks, scale, float(cutoff)) for cutoff in cutoffs]
+        return _homogeneous(theory, cutoffs, names)
+    if activation == "gauss" and (theory.flat or not finite.any()):
+        return gaussian_integrals(sigma_w, x, cutoffs, names)
+    rows = [
+        _smooth(theory, float(c), names)
+        if np.isfinite(c)
+        else {name: v[0] for name, v in gaussian_integrals(sigma_w, x, np.array([c]), names).items()}
+        for c in cutoffs
+    ]
     return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
 
 
 def selected_integrals(
-    activation: str, sigma_w: float, sigma_b: float, x: Array, cutoffs: ArrayLike, basis: Components, *, depth: int = 1
+    activation: str,
+    sigma_w: float,
+    sigma_b: float,
+    x: Array,
+    cutoffs: ArrayLike,
+    basis: Components,
+    *,
+    depth: int = 1,
+    names: Sequence[str] = QUARTIC,
+    region: Region = "box",
 ) -> Integrals:
     """:func:`vertex_integrals` of the selected components, some points at a time; `A`, `dA` are NaN where unused."""
     found: Integrals = {}
     together = _TOGETHER_KINKED if activation == "relu" else _TOGETHER
-    for subset, place in placements(basis, (4,), parts(basis, (4,), together)):
-        own = vertex_integrals(activation, sigma_w, sigma_b, x[list(subset)], cutoffs, depth=depth)
-        positions = {"A": (rank(np.array(subset)[multisets(len(subset), 2)], basis), slice(None))}
+    orders = sorted({LEGS[name] for name in names} - {2}) or [4]
+    for subset, place in placements(basis, orders, parts(basis, orders, together)):
+        own = vertex_integrals(
+            activation, sigma_w, sigma_b, x[list(subset)], cutoffs, depth=depth, names=names, region=region
+        )
+        pairs = rank(np.array(subset)[multisets(len(subset), 2)], basis), slice(None)
         for name, values in own.items():
-            there, here = positions.get(name.removeprefix("d"), place[4])
-            size = len(multisets(basis, 2 if name in ("A", "dA") else 4))
-            found.setdefault(name, np.full((len(values), size), np.nan))[:, there] = values[:, here]
+            legs = LEGS[name.removeprefix("d")]
+            there, here = pairs if legs == 2 else place[legs]
+            shape = len(values), len(multisets(basis, legs)), *values.shape[2:]
+            found.setdefault(name, np.full(shape, np.nan))[:, there] = values[:, here]
     return found
 
 
@@ -128,154 +192,96 @@ def _pairs_of_quads(integrals: Integrals, basis: Basis | None) -> NDArray[np.int
     return pairing_legs(basis or n, 4)
 
 
-def _homogeneous(leg: Leg, x: Array, cutoffs: Array) -> Integrals:
-    """Legs of degree 1 in y: faces of the unit box, then powers of the cutoff (physics of scaling, exact)."""
-    n, d = x.shape
-    rays = x[np.any(x != 0, axis=1)]
-    hits = rays / np.abs(rays).max(axis=1, keepdims=True)
-    breaks = []
-    for axis in range(d):
-        there = np.delete(hits[np.abs(hits[:, axis]) == 1], axis, axis=1)
-        breaks.append([_edges(np.concatenate([column, -column]), 1.0) for column in there.T])
+def _check(x: Array, cutoffs: Array, names: Sequence[str], region: str) -> None:
+    if x.ndim != 2 or x.shape[1] not in TOLERANCE or not np.isfinite(x).all():
+        raise ValueError(f"vertex integrals need finite points of shape (n, d_in) with d_in = 1, 2 or 3, not {x.shape}")
+    if cutoffs.ndim != 1 or not np.all(cutoffs > 0):
+        raise ValueError(f"cutoffs must be a list of positive numbers, not {cutoffs}")
+    if not names or not set(names) <= set(ALL) or region not in ("box", "ball"):
+        raise ValueError(f"integrals are {', '.join(ALL)} over a box or a ball, not {list(names)} over {region!r}")
 
-    def integrate(nodes: int) -> Integrals:
-        faces = (_faces([_panels(edges, nodes) for edges in breaks[axis]], axis, 1.0) for axis in range(d))
-        return _contract(leg, faces, n)
 
-    surface = _converge(integrate, n, d)
+def _homogeneous(theory: _Theory, cutoffs: Array, names: Sequence[str]) -> Integrals:
+    """Legs of degree 1 in y: faces of the unit box, then powers of the cutoff (exact scaling)."""
+    d = theory.x.shape[1]
+    breaks = ray_breaks(theory.x)
+
+    def rule(nodes: int) -> Rule:
+        faces = unit_faces(breaks, nodes)
+        return faces if theory.flat else on_the_sphere(faces)
+
     found = {}
-    for name in _NAMES:
-        degree = _DEGREE[name] + d
-        found[name] = cutoffs[:, None] ** degree / degree * surface[name]
-        found["d" + name] = cutoffs[:, None] ** (degree - 1) * surface[name]
+    vertex = [name for name in names if name != "tree"]
+    surface = converge(theory.legs, d, vertex, rule)
+    powers = {name: (_DEGREE[name] + d, 1 / (_DEGREE[name] + d)) for name in vertex}
+    if "tree" in names:
+        surface["tree"] = _unit_tree(theory, breaks, rule)[splits(theory.legs.n, 3, 3)]
+        powers["tree"] = 2 * (4 + d), 1 / (4 + d) ** 2
+    for name in names:
+        (power, factor), value = powers[name], surface[name]
+        scaling = cutoffs.reshape(-1, *[1] * value.ndim)
+        found[name] = scaling**power * factor * value
+        found["d" + name] = power * scaling ** (power - 1) * factor * value
     return found
 
 
-def _smooth(leg: Leg, n: int, kinks: Array, scale: float, cutoff: float) -> Integrals:
-    """Tensor Gauss-Legendre in u, y_i = scale sinh u_i, at one cutoff: the volume and, by faces, the surface."""
-    d = kinks.shape[1]
-    edges = [np.arcsinh(_edges(np.append(column, 0.0), cutoff) / scale) for column in kinks.T]
+def _unit_tree(theory: _Theory, breaks: list[list[Array]], rule: Callable[[int], Rule]) -> Array:
+    """The double integral over the faces of the unit box, or the unit sphere: (triples, triples)."""
+    d = theory.x.shape[1]
+    if d == 1:
+        return tree_matrix(theory.legs, rule(1))
+    if d == 3:
+        tolerance = KINKED_TREE if theory.kinked else None
+        return converge_tree(lambda nodes: (tree_matrix(theory.legs, rule(nodes)),), d, tolerance)[0]
+    edges = [breaks[axis][0] for axis in (0, 0, 1, 1)]
+    side = np.repeat(np.arange(4), [len(e) - 1 for e in edges])
+    axis, sign = side // 2, 1.0 - 2 * (side % 2)
 
-    def axes(nodes: int) -> list[Rule]:
-        grids = (_panels(e, nodes) for e in edges)
-        return [(scale * np.sinh(u), scale * np.cosh(u) * w) for u, w in grids]
+    def at(panel: NDArray[np.int64], u: Array) -> tuple[Array, Array]:
+        a, s = np.broadcast_to(axis[panel], u.shape), np.broadcast_to(sign[panel], u.shape)
+        y = np.stack([np.where(a == 0, s, u), np.where(a == 0, u, s)], axis=-1)
+        return (y, np.ones_like(u)) if theory.flat else on_the_sphere((y, np.ones_like(u)))
 
-    def volume(nodes: int) -> Integrals:
-        return _contract(leg, [_tensor_rule(axes(nodes))], n)
-
-    def surface(nodes: int) -> Integrals:
-        grids = axes(nodes)
-        faces = (_faces(grids[:axis] + grids[axis + 1 :], axis, cutoff) for axis in range(d))
-        return _contract(leg, faces, n)
-
-    outside = _converge(surface, n, d)
-    return _converge(volume, n, d) | {"d" + name: outside[name] for name in _NAMES}
-
-
-def _gaussian(sigma_w: float, x: Array, cutoffs: Array) -> Integrals:
-    """Closed form for K_w = sigma_w^2 exp(-a |x - y|^2 / 2), a = sigma_w^2 / d_in; infinite cutoffs allowed."""
-    n, d = x.shape
-    a = sigma_w**2 / d
-    found = {}
-    for name, legs in (("I4", 4), ("A", 2)):
-        points = x[multisets(n, legs)]  # (components, legs, d)
-        centre = points.mean(axis=1)
-        strength = sigma_w ** (2 * legs) * np.exp(-a / 2 * np.sum((points - centre[:, None]) ** 2, axis=(1, 2)))
-        value, slope = np.ones((len(cutoffs), len(centre))), 0.0
-        value_y2, slope_y2 = 0.0, 0.0
-        for mu in centre.T:  # the Leibniz rule over coordinates: at most one y_i^2 and one derivative
-            j, j2, dj, dj2 = _gaussian_moments(legs * a, mu, cutoffs[:, None])
-            slope_y2 = slope_y2 * j + value_y2 * dj + slope * j2 + value * dj2
-            value_y2 = value_y2 * j + value * j2
-            slope = slope * j + value * dj
-            value = value * j
-        found |= {name: strength * value, "d" + name: strength * slope}
-        if name == "I4":
-            found |= {"I4_y2": strength * value_y2, "dI4_y2": strength * slope_y2}
-    return found
+    low, high = (np.concatenate([e[part] for e in edges]) for part in (slice(-1), slice(1, None)))
+    curve = Curve(low, high, at, mirrored=True)
+    return converge_tree(lambda nodes: (curve_matrix(theory.legs, curve, nodes),), d)[0]
 
 
-def _gaussian_moments(b: float, mu: Array, cutoff: Array) -> tuple[Array, Array, Array, Array]:
-    """Integrals of exp(-b (y - mu)^2 / 2) and y^2 exp(...) over |y| <= cutoff, and their derivatives in the cutoff."""
-    finite = np.where(np.isfinite(cutoff), cutoff, 0.0)
-    upper = np.where(np.isfinite(cutoff), np.exp(-b / 2 * (finite - mu) ** 2), 0.0)
-    lower = np.where(np.isfinite(cutoff), np.exp(-b / 2 * (finite + mu) ** 2), 0.0)
-    root = np.sqrt(b / 2)
-    j = np.sqrt(np.pi / (2 * b)) * (erf(root * (cutoff - mu)) + erf(root * (cutoff + mu)))
-    j2 = (1 / b + mu**2) * j - ((finite + mu) * upper + (finite - mu) * lower) / b
-    return j, j2, upper + lower, finite**2 * (upper + lower)
+def _smooth(theory: _Theory, cutoff: float, names: Sequence[str]) -> Integrals:
+    """Quadrature in u, y_i or |y| = scale sinh u, at one cutoff: the volume and the surface."""
+    x, scale = theory.x, theory.scale
+    d = x.shape[1]
+
+    def edges(breaks: Array) -> list[Array]:
+        return [np.arcsinh(panel_edges(np.append(column, 0.0), cutoff) / scale) for column in breaks.T]
+
+    def rules(edges: list[Array]) -> tuple[Callable[[int], Rule], Callable[[int], Rule]]:
+        if theory.flat:
+            return lambda nodes: box_volume(edges, scale, nodes), lambda nodes: box_surface(edges, scale, cutoff, nodes)
+        return lambda nodes: ball_volume(scale, cutoff, d, nodes), lambda nodes: ball_surface(cutoff, d, nodes)
+
+    volume, surface = rules(edges(x if theory.kinked else x[:0]))
+    vertex = [name for name in names if name != "tree"]
+    found = converge(theory.legs, d, vertex, volume)
+    found |= {"d" + name: value for name, value in converge(theory.legs, d, vertex, surface).items()}
+    if "tree" not in names:
+        return found
+    symmetric = edges(np.concatenate([x, -x]) if theory.kinked and d == 1 else x[:0])
+    volume, surface = rules(symmetric)
+
+    def tree(nodes: int) -> tuple[Array, Array]:
+        if theory.kinked and d == 1:
+            curve = Curve(symmetric[0][:-1], symmetric[0][1:], _along_the_axis(scale), mirrored=False)
+            value = curve_matrix(theory.legs, curve, nodes)
+        else:
+            value = tree_matrix(theory.legs, volume(nodes))
+        return value, tree_slope(theory.legs, surface(nodes), volume(nodes))
+
+    tolerance = KINKED_TREE if theory.kinked and d > 1 else None
+    where = splits(theory.legs.n, 3, 3)
+    value, slope = converge_tree(tree, d, tolerance)
+    return found | {"tree": value[where], "dtree": slope[where]}
 
 
-def _contract(leg: Leg, rules: Iterable[Rule], n: int) -> Integrals:
-    """Sum over the nodes of all rules: packed I4, I4_y2 (quads,) and A (pairs,) for legs leg(y) of shape (n, nodes)."""
-    first, second = multisets(n, 2).T
-    pairs = len(first)
-    total, total_y2, a = np.zeros((pairs, pairs)), np.zeros((pairs, pairs)), np.zeros(pairs)
-    for nodes, weights in rules:
-        for start in range(0, len(weights), _CHUNK):
-            y, w = nodes[start : start + _CHUNK], weights[start : start + _CHUNK]
-            k = leg(y)
-            product = k[first] * k[second]
-            weighted = product * w
-            total += weighted @ product.T
-            total_y2 += (weighted * np.sum(y * y, axis=1)) @ product.T
-            a += weighted.sum(axis=1)
-    quads = tuple(pairing_legs(n, 4)[:, 0].T)
-    return {"I4": total[quads], "I4_y2": total_y2[quads], "A": a}
-
-
-def _converge(integrate: Callable[[int], Integrals], n: int, d: int) -> Integrals:
-    """Refine until two rules agree, relative to the Cauchy-Schwarz bound of each component (which may be zero)."""
-    coarse = integrate(_NODES[0])
-    for nodes in _NODES[1:]:
-        fine = integrate(nodes)
-        bounds = _bounds(fine, n)
-        if all(np.all(np.abs(fine[name] - coarse[name]) <= _TOLERANCE[d] * bounds[name]) for name in _NAMES):
-            return fine
-        coarse = fine
-    raise RuntimeError(f"a vertex integral has not converged with {_NODES[-1]} Gauss-Legendre nodes a panel")
-
-
-def _bounds(integrals: Integrals, n: int) -> Integrals:
-    """sqrt(I4(aabb) I4(ccdd)) >= |I4(abcd)| and sqrt(A(aa) A(bb)) >= |A(ab)|."""
-    pairs = multisets(n, 2)
-    doubled = rank(np.repeat(pairs, 2, axis=1), n)
-    quads = pairing_legs(n, 4)[:, 0]
-    bound = {name: np.sqrt(np.prod(integrals[name][doubled][quads], axis=-1)) for name in ("I4", "I4_y2")}
-    diagonal = rank(np.repeat(np.arange(n)[:, None], 2, axis=1), n)
-    return bound | {"A": np.sqrt(np.prod(integrals["A"][diagonal][pairs], axis=-1))}
-
-
-def _edges(breaks: Array, end: float) -> Array:
-    """Sorted panel edges from -end to end, with those of the breaks that lie between, once each."""
-    edges = np.sort(np.concatenate([[-end, end], breaks[np.abs(breaks) < end]]))
-    return edges[np.append(True, np.diff(edges) > 1e-12 * end)]
-
-
-def _panels(edges: Array, nodes: int) -> Rule:
-    """Composite Gauss-Legendre rule: `nodes` a panel."""
-    t, w = _legendre(nodes)
-    half, middle = np.diff(edges)[:, None] / 2, (edges[1:] + edges[:-1])[:, None] / 2
-    return (middle + half * t).ravel(), (half * w).ravel()
-
-
-@lru_cache(maxsize=16)
-def _legendre(nodes: int) -> Rule:
-    t, w = leggauss(nodes)
-    t.setflags(write=False)
-    w.setflags(write=False)
-    return t, w
-
-
-def _faces(rules: list[Rule], axis: int, end: float) -> Rule:
-    """The pair of faces y_axis = +-end of a box, with one-dimensional rules along the other axes."""
-    return _tensor_rule([*rules[:axis], (np.array([-end, end]), np.ones(2)), *rules[axis:]])
-
-
-def _tensor_rule(axes: Sequence[Rule]) -> Rule:
-    """Nodes (m, d) and weights (m,) of the tensor product of one-dimensional rules."""
-    nodes = np.stack(np.meshgrid(*(y for y, _ in axes), indexing="ij"), axis=-1).reshape(-1, len(axes))
-    weights = axes[0][1]
-    for _, w in axes[1:]:
-        weights = np.multiply.outer(weights, w).ravel()
-    return nodes, weights
+def _along_the_axis(scale: float) -> Callable[[NDArray[np.int64], Array], tuple[Array, Array]]:
+    return lambda panel, u: (scale * np.sinh(u)[..., None], scale * np.cosh(u))

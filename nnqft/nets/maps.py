@@ -85,27 +85,36 @@ def _linear(aa: jax.Array, ab: jax.Array, bb: jax.Array) -> jax.Array:
     return ab
 
 
-@jax.custom_jvp
 def _relu(aa: jax.Array, ab: jax.Array, bb: jax.Array) -> jax.Array:
     """Arc-cosine kernel of degree 1, Cho and Saul 2009."""
-    root = jnp.sqrt(relu_determinant(aa, ab, bb))
-    return (root + (jnp.pi - jnp.arctan2(root, ab)) * ab) / (2 * jnp.pi)
+    return _arc_cosine(aa, ab, bb) if _module(ab) is np else _differentiable_relu(aa, ab, bb)
 
 
-@_relu.defjvp
+def _arc_cosine(aa: jax.Array, ab: jax.Array, bb: jax.Array) -> jax.Array:
+    xp = _module(ab)
+    root = xp.sqrt(relu_determinant(aa, ab, bb))
+    return (root + (xp.pi - xp.arctan2(root, ab)) * ab) / (2 * xp.pi)
+
+
+@jax.custom_jvp
+def _differentiable_relu(aa: jax.Array, ab: jax.Array, bb: jax.Array) -> jax.Array:
+    return _arc_cosine(aa, ab, bb)
+
+
+@_differentiable_relu.defjvp
 def _(primals, tangents):
     aa, ab, bb = primals
     daa, dab, dbb = tangents
     root = jnp.sqrt(relu_determinant(aa, ab, bb))
     alive = (aa > 0) & (bb > 0)
     along = root / jnp.where(alive, aa, 1.0) / 2 * daa + root / jnp.where(alive, bb, 1.0) / 2 * dbb
-    return _relu(aa, ab, bb), (along + (jnp.pi - jnp.arctan2(root, ab)) * dab) / (2 * jnp.pi)
+    return _differentiable_relu(aa, ab, bb), (along + (jnp.pi - jnp.arctan2(root, ab)) * dab) / (2 * jnp.pi)
 
 
 def relu_determinant(aa: jax.Array, ab: jax.Array, bb: jax.Array) -> jax.Array:
     """K_aa K_bb - K_ab^2, zero where it is rounding noise."""
     determinant = aa * bb - ab**2
-    return jnp.where(determinant > 4 * np.finfo(float).eps * aa * bb, determinant, 0.0)
+    return _module(ab).where(determinant > 4 * np.finfo(float).eps * aa * bb, determinant, 0.0)
 
 
 def _module(array: jax.Array) -> Any:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
@@ -12,11 +13,21 @@ from numpy.typing import NDArray
 from nnqft.core.packing import Basis, Components
 from nnqft.couplings.components import component_mean
 from nnqft.couplings.fit import CouplingFit, fit_couplings, whiten
-from nnqft.couplings.vertices import COUPLINGS, design, design_slope, selected_integrals, vertex_integrals
+from nnqft.couplings.vertices import (
+    COUPLINGS,
+    QUARTIC,
+    VERSION,
+    design,
+    design_slope,
+    selected_integrals,
+    vertex_integrals,
+)
+from nnqft.nets.activations import Activation
 from nnqft.nets.registry import law
 from nnqft.spec.grid import Architecture
 from nnqft.spec.model import Scan
 from nnqft.stages.layout import Layout, by_points, coordinates, dataset
+from nnqft.storage.integrals import IntegralCache
 from nnqft.storage.product import read_tree, write_receipt, write_tree
 
 DIMS = ("architecture", "width", "cutoff", "model")
@@ -36,12 +47,15 @@ class Vertices:
 def fit_all_couplings(scan: Scan, layout: Layout) -> None:
     """Fit every model at every cutoff for every (architecture, width)."""
     tree = read_tree(layout.store("cumulants"))
-    groups = {p: couplings(scan, group, tree[p].to_dataset().load()) for p, group in by_points(scan).items()}
+    cache = IntegralCache(layout.integrals)
+    groups = {p: couplings(scan, group, tree[p].to_dataset().load(), cache) for p, group in by_points(scan).items()}
     sha = write_tree(layout.store("couplings"), groups, {"couplings_of": "the 1PI effective action"})
     write_receipt(layout.receipt("couplings"), {"store": "couplings.zarr", "sha256": sha})
 
 
-def couplings(scan: Scan, group: list[Architecture], cumulants: xr.Dataset) -> xr.Dataset:
+def couplings(
+    scan: Scan, group: list[Architecture], cumulants: xr.Dataset, cache: IntegralCache | None = None
+) -> xr.Dataset:
     """Couplings, errors, replicates and goodness of fit for the architectures of one point set."""
     c = scan.couplings
     shape = len(group), len(scan.widths), len(c.cutoffs), len(c.models)
@@ -51,7 +65,7 @@ def couplings(scan: Scan, group: list[Architecture], cumulants: xr.Dataset) -> x
     counts = {name: np.zeros(shape, dtype=np.int64) for name in ("dof", "modes", "rank")}
     replicates = {f"{n}_replicate": np.full((*shape, cumulants.sizes["replicate"]), np.nan) for n in COUPLINGS}
     status = np.full(shape, "", dtype=object)
-    integrals = [vertices(a, c.cutoffs, scan.basis(a.points)) for a in group]
+    integrals = [vertices(a, c.cutoffs, scan.basis(a.points), cache) for a in group]
     status[:] = no_fit(integrals, cumulants)[:, None, None, None]
     for found in fits(scan, integrals, cumulants):
         position, fit = found.position, found.fit
@@ -78,19 +92,45 @@ def model_names(scan: Scan) -> NDArray[Any]:
     return np.array(["+".join(model) for model in scan.couplings.models], dtype=object)
 
 
-def vertices(architecture: Architecture, cutoffs: list[float], basis: Basis) -> Vertices:
-    """Vertex integrals of one architecture at all cutoffs; a reason instead where the theory has none."""
+def vertices(
+    architecture: Architecture, cutoffs: list[float], basis: Basis, cache: IntegralCache | None = None
+) -> Vertices:
+    """Vertex integrals of one architecture at all cutoffs; a reason instead where the theory has none.
+
+    They are looked up in the cache first, if there is one.
+    """
     a = architecture
     if a.network not in ("mlp", "linear") or a.options != "{}":
         return Vertices(None, f"vertices are known for plain perceptrons only, not for {a.network} with {a.options}")
-    activation = law(a, 1).activation.name
+    activation = law(a, 1).activation
+    selected = basis if isinstance(basis, Components) and 4 in basis.orders else None
+
+    def compute() -> dict[str, NDArray[np.float64]]:
+        law_and_points = activation.name, a.sigma_w, a.sigma_b, a.x, cutoffs
+        if selected is None:
+            return vertex_integrals(*law_and_points, depth=a.depth)
+        return selected_integrals(*law_and_points, selected, depth=a.depth)
+
     try:
-        law_and_points = activation, a.sigma_w, a.sigma_b, a.x, cutoffs
-        if isinstance(basis, Components) and 4 in basis.orders:
-            return Vertices(selected_integrals(*law_and_points, basis, depth=a.depth), basis=basis)
-        return Vertices(vertex_integrals(*law_and_points, depth=a.depth))
+        found = compute() if cache is None else cache.fetch(_content(a, activation, cutoffs, selected), compute)
     except (ValueError, RuntimeError) as error:
         return Vertices(None, str(error))
+    return Vertices(found, basis=selected)
+
+
+def _content(a: Architecture, activation: Activation, cutoffs: list[float], basis: Components | None) -> dict[str, Any]:
+    """All that vertex integrals depend on. An activation is its name and what it does to some numbers."""
+    z = np.linspace(-2.5, 2.5, 11)
+    legs = [] if basis is None else [[order, rows.hex()] for order, rows in basis.legs]
+    return {
+        "version": VERSION,
+        "names": QUARTIC,
+        "activation": [activation.name, np.asarray(activation(jnp.asarray(z), jnp.ones_like(z))).tolist()],
+        "law": [a.sigma_w, a.sigma_b, a.depth],
+        "x": np.asarray(a.x, dtype=np.float64).tolist(),
+        "cutoffs": [float(cutoff) for cutoff in cutoffs],
+        "legs": legs,
+    }
 
 
 def _component_means(scan: Scan, integrals: list[Vertices], cumulants: xr.Dataset) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from nnqft.spec.grid import Architecture
 from nnqft.spec.model import Scan
 from nnqft.stages.couplings import DIMS, fits, model_names, no_fit, vertices
 from nnqft.stages.layout import Layout, by_points, coordinates, dataset
+from nnqft.storage.integrals import IntegralCache
 from nnqft.storage.product import read_tree, write_receipt, write_tree
 
 NO_KAPPA = "beta_kappa needs the six-point fit, which this version does not make"
@@ -18,9 +19,10 @@ NO_KAPPA = "beta_kappa needs the six-point fit, which this version does not make
 def measure_flow(scan: Scan, layout: Layout) -> None:
     """Measure the running of every coupling."""
     cumulants, fitted, theory = (read_tree(layout.store(s)) for s in ("cumulants", "couplings", "theory"))
+    cache = IntegralCache(layout.integrals)
     groups = {
         p: flow(scan, group, cumulants[p].to_dataset().load(), fitted[p].to_dataset().load(),
-                theory[p].to_dataset().load())
+                theory[p].to_dataset().load(), cache)
         for p, group in by_points(scan).items()
     }  # fmt: skip
     sha = write_tree(layout.store("flow"), groups, {})
@@ -28,22 +30,27 @@ def measure_flow(scan: Scan, layout: Layout) -> None:
 
 
 def flow(
-    scan: Scan, group: list[Architecture], cumulants: xr.Dataset, fitted: xr.Dataset, theory: xr.Dataset
+    scan: Scan,
+    group: list[Architecture],
+    cumulants: xr.Dataset,
+    fitted: xr.Dataset,
+    theory: xr.Dataset,
+    cache: IntegralCache | None = None,
 ) -> xr.Dataset:
     """beta_lambda with error and theory, slope of log |lambda_0| against log Lambda, width exponents."""
-    variables = _betas(scan, group, cumulants) | _slopes(scan, fitted) | _exponents(scan, cumulants, theory)
+    variables = _betas(scan, group, cumulants, cache) | _slopes(scan, fitted) | _exponents(scan, cumulants, theory)
     coords = coordinates(group) | {"width": np.array(scan.widths, dtype=np.int64)}
     coords |= {"cutoff": np.array(scan.couplings.cutoffs, dtype=np.float64), "model": model_names(scan)}
     coords["order"] = [k for k in sorted(scan.cumulants.orders) if k > 2]
     return dataset(variables, coords, "flow of the effective couplings with cutoff and width")
 
 
-def _betas(scan: Scan, group: list[Architecture], cumulants: xr.Dataset) -> dict[str, Any]:
+def _betas(scan: Scan, group: list[Architecture], cumulants: xr.Dataset, cache: IntegralCache | None) -> dict[str, Any]:
     c = scan.couplings
     shape = len(group), len(scan.widths), len(c.cutoffs), len(c.models)
     names = [f"beta_{g}{suffix}" for g in ("lambda", "kappa") for suffix in ("", "_stderr", "_theory")]
     numbers = {name: np.full(shape, np.nan) for name in names}
-    integrals = [vertices(a, c.cutoffs, scan.basis(a.points)) for a in group]
+    integrals = [vertices(a, c.cutoffs, scan.basis(a.points), cache) for a in group]
     status = np.full(shape, "", dtype=object)
     status[:] = no_fit(integrals, cumulants)[:, None, None, None]
     for found in fits(scan, integrals, cumulants):

@@ -44,6 +44,11 @@ class Layout:
         return self.root / "receipts" / f"{stage}.json"
 
     @property
+    def integrals(self) -> Path:
+        """Vertex integrals by content, shared by the stages that need them."""
+        return self.root / "integrals"
+
+    @property
     def figures(self) -> Path:
         """Folder of figures with their plotted numbers."""
         return self.root / "figures"

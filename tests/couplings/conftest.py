@@ -8,7 +8,7 @@ from numpy.polynomial.hermite_e import hermegauss
 from numpy.polynomial.legendre import leggauss
 from scipy.special import erf
 
-from nnqft.core.packing import multisets, rank, wick
+from nnqft.core.packing import multisets, rank, splits, wick
 
 RAY = np.array([-1.0, -0.6, -0.2, 0.2, 0.6, 1.0])[:, None]
 POINTS = {
@@ -40,6 +40,20 @@ def exact_cumulant(net: str, x: np.ndarray, sigma_b: float) -> np.ndarray:
     return 3 * fourth - wick(second, n, 4)
 
 
+def exact_sixth(net: str, x: np.ndarray, sigma_b: float) -> np.ndarray:
+    """N^2 G6c (sexts,) = sum over 15 pairings of the third joint cumulant of s_a s_b, s_c s_d, s_e s_f."""
+    n = len(x)
+    if net == "gauss":
+        second, fourth, sixth = (_lognormal_moments(x, sigma_b, order) for order in (2, 4, 6))
+    else:
+        s, weights, radial = _erf_unit(x, sigma_b) if net == "erf" else _relu_unit(x)
+        second, fourth, sixth = (
+            radial[order] * np.prod(s[multisets(n, order)], axis=1) @ weights for order in (2, 4, 6)
+        )
+    left, rest = splits(n, 2, 4)
+    return 15 * sixth - 3 * np.sum(second[left] * fourth[rest], axis=1) + 2 * wick(second, n, 6)
+
+
 def _lognormal_moments(x, sigma_b, order):
     k = sigma_b**2 + x @ x.T / x.shape[1]
     legs = multisets(len(x), order)
@@ -51,11 +65,11 @@ def _erf_unit(x, sigma_b):
     t, w = hermegauss(160)
     weights = np.multiply.outer(w, w).ravel() / (2 * np.pi)
     preactivation = x[:, 0, None, None] * t[:, None] + sigma_b * t
-    return erf(preactivation).reshape(len(x), -1), weights, {2: 1, 4: 1}
+    return erf(preactivation).reshape(len(x), -1), weights, {2: 1, 4: 1, 6: 1}
 
 
 def _relu_unit(x):
-    """Directions of the weights; the radius has E r^2 = d, E r^4 = d (d + 2)."""
+    """Directions of the weights; the radius has E r^2 = d, E r^4 = d (d + 2), E r^6 = d (d + 2) (d + 4)."""
     d = x.shape[1]
     if d == 1:
         nodes, weights = np.array([[-1.0, 1.0]]), np.array([0.5, 0.5])
@@ -65,7 +79,7 @@ def _relu_unit(x):
         nodes, weights = np.array([np.cos(angle), np.sin(angle)]), weights / (2 * np.pi)
     else:
         nodes, weights, x = _sphere(x)
-    return np.maximum(x @ nodes, 0) / np.sqrt(d), weights, {2: d, 4: d * (d + 2)}
+    return np.maximum(x @ nodes, 0) / np.sqrt(d), weights, {2: d, 4: d * (d + 2), 6: d * (d + 2) * (d + 4)}
 
 
 def _sphere(x):
@@ -93,5 +107,5 @@ def _gauss_between(breaks, count, start=0.0, end=2 * np.pi):
 
 @pytest.fixture(scope="session")
 def oracle():
-    """Points: HMS's sets by name; component(n, a, b, ...): packed position; G4c(net, x, sigma_b): exact N G4c."""
-    return SimpleNamespace(points=POINTS, component=component, G4c=exact_cumulant)
+    """Points: HMS's sets by name; component(n, a, ...): position; G4c, G6c(net, x, sigma_b): exact N G4c, N^2 G6c."""
+    return SimpleNamespace(points=POINTS, component=component, G4c=exact_cumulant, G6c=exact_sixth)
