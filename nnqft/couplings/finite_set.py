@@ -131,7 +131,7 @@ def expansion(G2: Array, G4c: Array, *, n: int, condition_limit: float = CONDITI
     white, _ = whitening(G2, n, condition_limit=condition_limit)
     k4 = transform(G4c, 4, white)
     diagonal = rank(np.repeat(np.arange(n)[:, None], 4, axis=1), n)
-    good = np.isfinite(k4).all(axis=-1)
+    good = np.asarray(np.isfinite(k4).all(axis=-1))
     weight = np.where(multisets(n, 2)[:, 0] == multisets(n, 2)[:, 1], 1.0, sqrt(2.0))  # a pair stands for ab and ba
     matrix = np.where(good[..., None], k4, 0.0)[..., _pairs_of_pairs(n)] * weight[:, None] * weight
     size = np.abs(np.linalg.eigvalsh(matrix)).max(axis=-1)
@@ -248,7 +248,7 @@ def _spectrum(G2: Array, n: int) -> tuple[Array, Array, Array]:
     """Eigenvalues (descending; NaN where there are none) and vectors of the correlation matrix, standard deviations."""
     matrix = unpack(np.asarray(G2, dtype=np.float64), n)
     variance = np.diagonal(matrix, axis1=-2, axis2=-1)
-    good = np.isfinite(matrix).all(axis=(-1, -2)) & (variance > 0).all(axis=-1)
+    good = np.asarray(np.isfinite(matrix).all(axis=(-1, -2)) & (variance > 0).all(axis=-1))
     scale = np.sqrt(np.where(good[..., None], variance, 1.0))
     correlation = np.where(good[..., None, None], matrix, np.eye(n)) / scale[..., :, None] / scale[..., None, :]
     values, vectors = np.linalg.eigh(correlation)

@@ -175,6 +175,8 @@ def _solver() -> Callable:
             max_steps=_MAX_STEPS,
             throw=False,
         )
+        assert solution.ys is not None
+        assert solution.ts is not None
         exhausted = solution.result == diffrax.RESULTS.max_steps_reached
         return solution.ys[0] * sizes, solution.ts[1][0], exhausted
 

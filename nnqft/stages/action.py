@@ -211,7 +211,9 @@ def _continuum(scan: Scan, architecture: Architecture, fitted: xr.Dataset, a: in
     basis = scan.basis(architecture.points)
     integrals = vertices(architecture, [scan.couplings.cutoffs[k]], basis).integrals
     found = np.full((len(scan.widths), len(scan.couplings.models), number(basis, 4)), np.nan)
-    for m, model in enumerate(scan.couplings.models if integrals is not None else ()):
+    if integrals is None:
+        return found
+    for m, model in enumerate(scan.couplings.models):
         values = np.stack([fitted[name].values[a, :, k, m] for name in model], axis=-1)
         found[:, m] = values @ design(integrals, model)[0].T
     return found

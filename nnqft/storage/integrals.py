@@ -59,6 +59,6 @@ def _read(path: Path) -> Arrays | None:
 
 def _write(path: Path, arrays: Arrays) -> None:
     stream = io.BytesIO()
-    np.savez(stream, **arrays)
+    np.savez(stream, **arrays)  # pyright: ignore[reportArgumentType]
     archive = stream.getvalue()
     write_bytes(path, hashlib.sha256(archive).hexdigest().encode() + b"\n" + archive)
