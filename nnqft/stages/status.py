@@ -4,6 +4,8 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from nnqft.sampling.budget import Budget, budget
 from nnqft.sampling.cells import Cell, Leaf, cells, leaves
 from nnqft.spec.model import Scan
@@ -47,15 +49,21 @@ def withdraw_damaged(scan: Scan, layout: Layout) -> list[str]:
 
 
 def cell_status(scan: Scan, layout: Layout, thorough: bool = False) -> list[CellStatus]:
-    """The state of every cell; `thorough` reads all data against its checksums instead of the commit marks only."""
-    wanted: dict[str, int] = {}
+    """The state of every cell; `thorough` reads all data against its checksums instead of the commit marks only.
+
+    With a target, a leaf that is not finished wants its pilot, and whatever has been asked for since.
+    """
+    wanted: dict[str, tuple[int, int]] = {}
     for leaf in leaves(scan):
-        wanted |= _receipted(leaf, budget(scan), layout) or {c.identity: budget(scan).pilot for c in leaf.cells}
+        finished, b = _receipted(leaf, budget(scan), layout), budget(scan)
+        wanted |= {
+            c.identity: (finished.get(c.identity, b.pilot), finished.get(c.identity, b.most)) for c in leaf.cells
+        }
     where = {cell.identity: leaf.name for leaf in leaves(scan) for cell in leaf.cells}
     stores = {name: LeafStore(layout.leaf(name)) for name in set(where.values())}
     rows = {name: store.rows() for name, store in stores.items()}
     return [
-        _cell_status(cell, stores[where[cell.identity]], rows[where[cell.identity]], wanted[cell.identity], thorough)
+        _cell_status(cell, stores[where[cell.identity]], rows[where[cell.identity]], *wanted[cell.identity], thorough)
         for cell in cells(scan)
     ]
 
@@ -85,12 +93,15 @@ def stage_status(scan: Scan, layout: Layout) -> dict[str, str]:
     return found
 
 
-def _cell_status(cell: Cell, store: LeafStore, rows: dict[str, Any], wanted: int, thorough: bool) -> CellStatus:
+def _cell_status(
+    cell: Cell, store: LeafStore, rows: dict[str, Any], wanted: int, most: int, thorough: bool
+) -> CellStatus:
     done = corrupt = 0
     if cell.identity in rows:
         row = rows[cell.identity].index
-        marks = store.committed(row, wanted)
-        done = int(marks.sum())
+        marks = store.committed(row, store.blocks(most))
+        wanted = max(wanted, int(np.flatnonzero(marks)[-1]) + 1 if marks.any() else 0)
+        done = int(marks[:wanted].sum())
         if thorough:
             intact = int(store.good(row, wanted)[0].sum())
             done, corrupt = intact, done - intact

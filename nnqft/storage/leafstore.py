@@ -138,6 +138,10 @@ class LeafStore:
             marks[block] = _safely(arrays, "count", row, block) is not None
         return marks
 
+    def blocks(self, most: int) -> int:
+        """Blocks that there is room for, at most so many."""
+        return min(most, self._arrays("r")["count"].shape[1])
+
     def _arrays(self, mode: Literal["r", "r+"]) -> dict[str, zarr.Array]:
         group = zarr.open_group(self._group, mode=mode)
         return {name: _array(group, name) for name in ARRAYS}

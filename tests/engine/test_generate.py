@@ -12,6 +12,7 @@ from nnqft.spec.load import parse_scan
 from nnqft.stages.assemble import assemble
 from nnqft.stages.ensemble import GenerationError, compute_blocks, generate
 from nnqft.stages.layout import Layout
+from nnqft.stages.status import cell_status
 from nnqft.storage.leafstore import LeafStore
 
 BASE = {
@@ -148,3 +149,38 @@ def test_the_product_has_jackknife_groups_however_few_the_blocks(tmp_path):
     assert (ensemble["count"] > 0).all()
     assert list(ensemble["architecture"].values[:2]) == ["relu", "erf[depth=1,sigma_w=1.0]"]
     assert np.isfinite(ensemble["sum_third"]).all()
+
+
+def test_a_target_tops_up_only_the_noisy_cells_and_status_tells_what_is_there(tmp_path):
+    s = scan(
+        architectures={"relu": {"activation": "relu", "points": "line"}},
+        widths=[2, 50],
+        ensemble={"networks": 40_000, "block": 128, "replicates": 64, "target": {"G4c": 0.02}},
+    )
+    layout = Layout(tmp_path)
+    (leaf,) = leaves(s)
+    generate(leaf, budget(s), layout.leaf(leaf.name), "inline")
+    cells = json.loads((layout.leaf(leaf.name) / "manifest.json").read_text())["cells"]
+    asked = {c["width"]: c["blocks"] for c in cells}
+    assert {c["budget"] for c in cells} == {"met"}
+    assert asked[2] > asked[50] == budget(s).pilot
+    assert {c.width: (c.done, c.missing) for c in cell_status(s, layout)} == {w: (b, 0) for w, b in asked.items()}
+    (layout.leaf(leaf.name) / "manifest.json").unlink()  # as if it had been stopped before its end
+    for thorough in (False, True):
+        found = {c.width: (c.done, c.missing, c.corrupt) for c in cell_status(s, layout, thorough)}
+        assert found == {w: (b, 0, 0) for w, b in asked.items()}
+
+
+def test_a_target_out_of_reach_ends_at_the_ceiling_with_the_blocks_of_a_fixed_budget(tmp_path):
+    relu = {"relu": {"activation": "relu", "points": "line"}}
+    fixed = scan(architectures=relu, widths=[2])
+    aimed = scan(architectures=relu, widths=[2], ensemble=BASE["ensemble"] | {"target": {"G4c": 1e-4}})
+    run(fixed, tmp_path / "fixed")
+    run(aimed, tmp_path / "aimed")
+    assert data(aimed, tmp_path / "aimed") == data(fixed, tmp_path / "fixed")
+    outcomes = [
+        json.loads((tmp_path / name / leaf.name / "manifest.json").read_text())["cells"][0]["budget"]
+        for name, s in (("fixed", fixed), ("aimed", aimed))
+        for leaf in leaves(s)
+    ]
+    assert outcomes == ["fixed", "ceiling"]
