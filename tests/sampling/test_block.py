@@ -3,7 +3,9 @@
 import os
 import subprocess
 import sys
+from itertools import product
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -176,3 +178,25 @@ def test_the_number_of_cores_never_changes_a_bit():
         done = subprocess.run(command, capture_output=True, text=True, check=True, env=os.environ | environment)
         found.add(done.stdout)
     assert len(found) == 1
+
+
+@pytest.mark.parametrize(("depth", "widths"), [(1, (4, 7)), (2, (4,))])
+def test_one_compilation_serves_a_sweep(depth, widths):
+    """sigma_w and sigma_b, the points and the key are traced; so is the width of pooled features."""
+    counted = []
+    name = "/jax/core/compile/backend_compile_duration"
+    jax.monitoring.register_event_duration_secs_listener(lambda event, *_, **__: counted.append(event == name))
+
+    def draw(width, sigma_w, sigma_b, order=4):
+        x = sigma_w * LINE
+        net = network(architecture(x, "erf", depth, sigma_w, sigma_b), width, "conditional", "float32")
+        s = canonical(BlockSpec(net, "neurons" if depth == 1 else "total", 3, 130, order))
+        block_statistics(s, KEY + width, x, sigma_w, sigma_b, np.zeros(6), np.ones(6), net.units)
+
+    draw(widths[0], 0.9, 0.2)
+    counted.clear()
+    for width, sigma_w, sigma_b in product(widths, (0.5, 1.5), (0.1, 0.7)):
+        draw(width, sigma_w, sigma_b)
+    assert sum(counted) == 0
+    draw(widths[0], 0.9, 0.2, order=2)
+    assert sum(counted) > 0  # it does count
