@@ -125,6 +125,7 @@ def _content(a: Architecture, activation: Activation, cutoffs: list[float], basi
     return {
         "version": VERSION,
         "names": QUARTIC,
+        "region": "box",
         "activation": [activation.name, np.asarray(activation(jnp.asarray(z), jnp.ones_like(z))).tolist()],
         "law": [a.sigma_w, a.sigma_b, a.depth],
         "x": np.asarray(a.x, dtype=np.float64).tolist(),
