@@ -4,7 +4,7 @@ import os
 
 from snakemake.utils import min_version
 
-from nnqft.stages.layout import FIGURES, TABLES
+from nnqft.stages.layout import TABLES
 from nnqft.stages.workflow import workflow as read_workflow
 
 min_version("9.5")

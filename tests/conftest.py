@@ -10,7 +10,8 @@ from nnqft.stages.cumulants import estimate_cumulants
 from nnqft.stages.ensemble import generate
 from nnqft.stages.figures import draw_figure
 from nnqft.stages.flow import measure_flow
-from nnqft.stages.layout import FIGURES, Layout
+from nnqft.stages.gallery import figures
+from nnqft.stages.layout import Layout
 from nnqft.stages.report import write_report
 from nnqft.stages.tables import write_tables
 from nnqft.stages.theory import predict_theory
@@ -46,7 +47,7 @@ def small_results(tmp_path_factory):
 def finished(small_results):
     """The same scan with its figures, tables, report and manifest: (scan, layout)."""
     scan, layout = small_results
-    for figure in FIGURES:
+    for figure in figures(scan):
         draw_figure(scan, layout, figure)
     write_tables(scan, layout)
     write_report(scan, layout)

@@ -1,6 +1,6 @@
 """From a scan to its architectures, in the order written."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -61,6 +61,18 @@ def architecture(
 def architectures(scan: Scan) -> list[Architecture]:
     """All architectures of a scan in the order written; swept ones are named ``family[key=value,...]``."""
     return [a for name, family in scan.architectures.items() for a in _resolve(scan, name, family)]
+
+
+def sweeps(group: Sequence[Architecture], key: str) -> list[list[int]]:
+    """Positions in `group` of each two or more architectures of one family that differ in `key` alone, its values rising.
+
+    key: a hyperparameter that may be swept. Sweeps are in the order in which their first members stand in the group.
+    """
+    found: dict[str, list[int]] = {}
+    for i, a in enumerate(group):
+        fixed = {name: value for name, value in a.law().items() if name != key} | {"family": a.family}
+        found.setdefault(canonical_json(fixed), []).append(i)
+    return [sorted(places, key=lambda i: getattr(group[i], key)) for places in found.values() if len(places) > 1]
 
 
 def _resolve(scan: Scan, name: str, family: ArchitectureFamily) -> Iterator[Architecture]:
