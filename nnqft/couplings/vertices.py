@@ -2,11 +2,11 @@
 
 For legs K_a(y) = K_w(x_a, y) of :mod:`nnqft.couplings.kernels` (Halverson, Maiti, Stoner, arXiv:2008.08601, section 4)
 
-    I4(abcd) = int d^d y K_a K_b K_c K_d,   I4_y2(abcd) = int d^d y |y|^2 K_a K_b K_c K_d,   A(ab) = int d^d y K_a K_b,
+    I4(abcd) = int d^d y K_a K_b K_c K_d,  I4_y2k(abcd) = int d^d y |y|^2k K_a K_b K_c K_d,  A(ab) = int d^d y K_a K_b,
 
-so that at leading order G4c = -24 lambda_0 I4 - 24 lambda_2 I4_y2 - 8 lambda_nl sum_{3 pairings} A A. Six legs have
-I6 = int d^d y K_a ... K_f and the tree of :mod:`nnqft.couplings.trees`. The derivative in Lambda is the integral over
-the surface. Three methods, one contraction:
+which at leading order are G4c (:mod:`nnqft.couplings.operators`). Six legs have I6 = int d^d y K_a ... K_f and the tree
+of :mod:`nnqft.couplings.trees`. The derivative in Lambda is the integral over the surface. Three methods, one
+contraction:
 
 - legs homogeneous in y (relu, linear; sigma_b = 0): an integrand of degree p integrates to
   Lambda^(p + d) / (p + d) times its integral over the faces of the unit box (ball: the unit sphere), whose grid is
@@ -17,17 +17,29 @@ the surface. Three methods, one contraction:
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import isqrt
 from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nnqft.core.packing import Basis, Components, multisets, pairing_legs, rank, splits
+from nnqft.core.packing import Components, multisets, rank, splits
 from nnqft.core.selection import parts, placements
-from nnqft.couplings.contraction import KINKED_TREE, LEGS, TOLERANCE, converge, converge_tree
+from nnqft.couplings.contraction import KINKED_TREE, TOLERANCE, converge, converge_tree
 from nnqft.couplings.gaussian import gaussian_integrals
 from nnqft.couplings.kernels import leg_kernel, propagator
+from nnqft.couplings.operators import (
+    ALL,
+    COUPLING_PATTERN,
+    COUPLINGS,
+    QUARTIC,
+    design,
+    design_slope,
+    is_coupling,
+    is_integral,
+    legs_of,
+    power_of,
+    quartic_names,
+)
 from nnqft.couplings.quadrature import (
     Rule,
     ball_surface,
@@ -45,13 +57,22 @@ Array = NDArray[np.float64]
 Integrals = dict[str, Array]
 Region = Literal["box", "ball"]
 
-COUPLINGS = ("lambda_0", "lambda_2", "lambda_nl")
-QUARTIC = ("I4", "I4_y2", "A")
-ALL = (*QUARTIC, "I6", "tree")
 VERSION = 1
 """Raised with every change that alters the numbers: part of the key of what is cached on disk."""
 
-_DEGREE = {"I4": 4, "I4_y2": 6, "A": 2, "I6": 6}  # degree in y of an integrand whose legs have degree 1
+__all__ = [
+    "ALL",
+    "COUPLINGS",
+    "COUPLING_PATTERN",
+    "QUARTIC",
+    "design",
+    "design_slope",
+    "is_coupling",
+    "quartic_names",
+    "selected_integrals",
+    "vertex_integrals",
+]
+
 _TOGETHER, _TOGETHER_KINKED = 16, 4  # points of selected components that are integrated together; kinks cost nodes
 
 
@@ -81,22 +102,43 @@ def vertex_integrals(
     depth: int = 1,
     names: Sequence[str] = QUARTIC,
     region: Region = "box",
+    strength: float = 1.0,
 ) -> Integrals:
     """Packed integrals of the `names`, float64, each followed by its d / d Lambda under the name with a "d" before it.
 
-    `I4`, `I4_y2` (n_cutoffs, quads), `A` (n_cutoffs, pairs), `I6` (n_cutoffs, sexts) and `tree` (n_cutoffs, sexts, 10),
-    one entry for every split of six legs in the order of :func:`nnqft.core.packing.splits` (n, 3, 3): the tree of the
-    six-point function is their sum. x has shape (n, d_in), d_in = 1, 2 or 3; cutoffs (n_cutoffs,) are positive, finite
-    unless the activation is gauss.
+    `I4`, `I4_y2`, ..., `I4_y18` (n_cutoffs, quads), `A` (n_cutoffs, pairs), `I6` (n_cutoffs, sexts) and `tree`
+    (n_cutoffs, sexts, 10), one entry for every split of six legs in the order of :func:`nnqft.core.packing.splits`
+    (n, 3, 3): the tree of the six-point function is their sum. x has shape (n, d_in), d_in = 1, 2 or 3; cutoffs
+    (n_cutoffs,) are positive, finite unless the activation is gauss. Legs and propagator are multiplied by `strength`:
+    with the activation gauss, strength = amplitude^2 / (2 sigma_w^2) makes them the kernel of the cosine network,
+    amplitude^2 / 2 exp(-sigma_w^2 |x - y|^2 / (2 d_in)).
 
     Two successive rules agree to 1e-11, 1e-10, 1e-8 for d_in = 1, 2, 3 of the Cauchy-Schwarz bound of each component,
     such as sqrt(I4(aabb) I4(ccdd)); trees to 1e-11, 1e-9, 1e-7, and to 1e-6 where the relu kernel is singular at a
-    point (trees.py). RuntimeError if none do. Raises ValueError for bad points or cutoffs, for a tree of an activation
-    whose kernel has no closed form, and wherever :func:`leg_kernel` does.
+    point (trees.py). RuntimeError if none do. Raises ValueError for bad points, cutoffs or strength, for a tree of an
+    activation whose kernel has no closed form, and wherever :func:`leg_kernel` does.
     """
     x = np.asarray(x, dtype=np.float64)
     cutoffs = np.asarray(cutoffs, dtype=np.float64)
-    _check(x, cutoffs, names, region)
+    _check(x, cutoffs, names, region, strength)
+    found = _integrals(activation, sigma_w, sigma_b, x, cutoffs, depth, names, region)
+    for name in names:
+        factor = strength ** (7 if name == "tree" else legs_of(name))
+        found |= {key: factor * found[key] for key in (name, "d" + name)}
+    return found
+
+
+def _integrals(
+    activation: str,
+    sigma_w: float,
+    sigma_b: float,
+    x: Array,
+    cutoffs: Array,
+    depth: int,
+    names: Sequence[str],
+    region: Region,
+) -> Integrals:
+    """:func:`vertex_integrals` of strength 1."""
     leg_kernel(activation, sigma_w, sigma_b, x, x[:1], depth=depth)  # refuses what has no legs
     if "tree" in names:
         propagator(activation, sigma_w, sigma_b, x, x)  # and this what has no trees
@@ -135,70 +177,43 @@ def selected_integrals(
     depth: int = 1,
     names: Sequence[str] = QUARTIC,
     region: Region = "box",
+    strength: float = 1.0,
 ) -> Integrals:
     """:func:`vertex_integrals` of the selected components, some points at a time; `A`, `dA` are NaN where unused."""
     found: Integrals = {}
     together = _TOGETHER_KINKED if activation == "relu" else _TOGETHER
-    orders = sorted({LEGS[name] for name in names} - {2}) or [4]
+    orders = sorted({legs_of(name) for name in names} - {2}) or [4]
     for subset, place in placements(basis, orders, parts(basis, orders, together)):
         own = vertex_integrals(
-            activation, sigma_w, sigma_b, x[list(subset)], cutoffs, depth=depth, names=names, region=region
+            activation,
+            sigma_w,
+            sigma_b,
+            x[list(subset)],
+            cutoffs,
+            depth=depth,
+            names=names,
+            region=region,
+            strength=strength,
         )
         pairs = rank(np.array(subset)[multisets(len(subset), 2)], basis), slice(None)
         for name, values in own.items():
-            legs = LEGS[name.removeprefix("d")]
+            legs = legs_of(name.removeprefix("d"))
             there, here = pairs if legs == 2 else place[legs]
             shape = len(values), len(multisets(basis, legs)), *values.shape[2:]
             found.setdefault(name, np.full(shape, np.nan))[:, there] = values[:, here]
     return found
 
 
-def design(integrals: Integrals, model: Sequence[str], basis: Basis | None = None) -> Array:
-    """Columns dG4c / d(coupling) of the leading-order fit: shape (n_cutoffs, quads, couplings), in the model's order.
-
-    The model is a sequence of names out of `COUPLINGS` (ValueError otherwise). basis: the components, if selected.
-    """
-    a, pairs = integrals["A"], _pairs_of_quads(integrals, basis)
-    columns = {
-        "lambda_0": -24 * integrals["I4"],
-        "lambda_2": -24 * integrals["I4_y2"],
-        "lambda_nl": -8 * np.prod(a[:, pairs], axis=-1).sum(axis=-1),
-    }
-    return _stack(columns, model)
-
-
-def design_slope(integrals: Integrals, model: Sequence[str], basis: Basis | None = None) -> Array:
-    """Derivative of :func:`design` with respect to the cutoff Lambda, same shape, from the surface terms."""
-    pairs = _pairs_of_quads(integrals, basis)
-    a, da = integrals["A"][:, pairs], integrals["dA"][:, pairs]
-    columns = {
-        "lambda_0": -24 * integrals["dI4"],
-        "lambda_2": -24 * integrals["dI4_y2"],
-        "lambda_nl": -8 * np.sum(da[..., 0] * a[..., 1] + a[..., 0] * da[..., 1], axis=-1),
-    }
-    return _stack(columns, model)
-
-
-def _stack(columns: Integrals, model: Sequence[str]) -> Array:
-    unknown = [name for name in model if name not in columns]
-    if unknown or not model:
-        raise ValueError(f"a model is a list of couplings out of {', '.join(COUPLINGS)}, not {list(model)}")
-    return np.stack([columns[name] for name in model], axis=-1)
-
-
-def _pairs_of_quads(integrals: Integrals, basis: Basis | None) -> NDArray[np.int64]:
-    """Packed pairs (quads, 3 pairings, 2) of the four legs of every component."""
-    n = (isqrt(8 * integrals["A"].shape[-1] + 1) - 1) // 2
-    return pairing_legs(basis or n, 4)
-
-
-def _check(x: Array, cutoffs: Array, names: Sequence[str], region: str) -> None:
+def _check(x: Array, cutoffs: Array, names: Sequence[str], region: str, strength: float) -> None:
     if x.ndim != 2 or x.shape[1] not in TOLERANCE or not np.isfinite(x).all():
         raise ValueError(f"vertex integrals need finite points of shape (n, d_in) with d_in = 1, 2 or 3, not {x.shape}")
     if cutoffs.ndim != 1 or not np.all(cutoffs > 0):
         raise ValueError(f"cutoffs must be a list of positive numbers, not {cutoffs}")
-    if not names or not set(names) <= set(ALL) or region not in ("box", "ball"):
-        raise ValueError(f"integrals are {', '.join(ALL)} over a box or a ball, not {list(names)} over {region!r}")
+    if not 0 < strength < np.inf:
+        raise ValueError(f"the strength of the legs is positive and finite, not {strength}")
+    if not names or not all(map(is_integral, names)) or region not in ("box", "ball"):
+        known = "I4, I4_y2, I4_y4, ..., I4_y18, A, I6, tree"
+        raise ValueError(f"integrals are {known} over a box or a ball, not {list(names)} over {region!r}")
 
 
 def _homogeneous(theory: _Theory, cutoffs: Array, names: Sequence[str]) -> Integrals:
@@ -213,7 +228,8 @@ def _homogeneous(theory: _Theory, cutoffs: Array, names: Sequence[str]) -> Integ
     found = {}
     vertex = [name for name in names if name != "tree"]
     surface = converge(theory.legs, d, vertex, rule)
-    powers = {name: (_DEGREE[name] + d, 1 / (_DEGREE[name] + d)) for name in vertex}
+    degree = {name: legs_of(name) + 2 * power_of(name) + d for name in vertex}
+    powers = {name: (p, 1 / p) for name, p in degree.items()}
     if "tree" in names:
         surface["tree"] = _unit_tree(theory, breaks, rule)[splits(theory.legs.n, 3, 3)]
         powers["tree"] = 2 * (4 + d), 1 / (4 + d) ** 2
