@@ -18,28 +18,22 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import erf
 
-from nnqft.core.packing import multisets, splits
+from nnqft.core.packing import multisets
 from nnqft.couplings.operators import legs_of, power_of
-from nnqft.couplings.quadrature import legendre, panels
+from nnqft.couplings.quadrature import legendre
 
 Array = NDArray[np.float64]
 Moments = tuple[list[Array], list[Array]]
 
-_REACH = 9.0  # standard deviations of three legs kept: the rest is 3e-18
-_PANEL, _NODES = 2.0, 24  # panels this long in units of a^-1/2: 24 nodes integrate the Gaussians there to rounding
-_MOST = 6000  # nodes a coordinate
+_REACH = 9.0  # standard deviations kept: the rest is 3e-18
 _MOMENT_NODES, _CHUNK = 80, 4096  # nodes over +-13 standard deviations; components at a time
 
 
 def gaussian_integrals(sigma_w: float, x: Array, cutoffs: Array, names: Sequence[str]) -> dict[str, Array]:
-    """What :func:`nnqft.couplings.vertices.vertex_integrals` returns, for the box; infinite cutoffs allowed."""
+    """What :func:`nnqft.couplings.vertices.vertex_integrals` returns for the box, not trees; finite cutoffs or not."""
     found = {}
     for name in names:
-        if name == "tree":
-            rows = [_tree(sigma_w, x, float(cutoff)) for cutoff in cutoffs]
-            found |= {"tree": np.stack([row[0] for row in rows]), "dtree": np.stack([row[1] for row in rows])}
-        else:
-            found[name], found["d" + name] = _vertex(sigma_w, x, cutoffs, legs_of(name), power_of(name))
+        found[name], found["d" + name] = _vertex(sigma_w, x, cutoffs, legs_of(name), power_of(name))
     return found
 
 
@@ -94,42 +88,3 @@ def _higher(b: float, mu: Array, cutoff: Array, power: int) -> Sequence[Array]:
             weight = np.exp(-b / 2 * (y - mu[part, None]) ** 2) * (high - low)[:, None] / 2 * w
             found[:, c, part] = np.sum(weight * y**powers, axis=-1)
     return found
-
-
-def _tree(sigma_w: float, x: Array, cutoff: float) -> tuple[Array, Array]:
-    """The tree of every split of every component of six legs, (sexts, 10), and its derivative in Lambda."""
-    n, d = x.shape
-    a = sigma_w**2 / d
-    value, slope = np.array(sigma_w**14), np.array(0.0)
-    for column in x[multisets(n, 3)].transpose(2, 0, 1):  # the three points of every triple, one coordinate
-        j, dj = _tree_factor(a, column, cutoff)
-        value, slope = value * j, slope * j + value * dj
-    return value[splits(n, 3, 3)], slope[splits(n, 3, 3)]
-
-
-def _tree_factor(a: float, points: Array, cutoff: float) -> tuple[Array, Array]:
-    """Double integral of exp(-a (|y - p|^2 + (y - z)^2 + |z - p'|^2) / 2), p and p' triples (T, 3); its derivative."""
-    mean = points.mean(axis=1)
-    if not np.isfinite(cutoff):
-        spread = np.sum((points - mean[:, None]) ** 2, axis=1)
-        exponent = spread[:, None] + spread + 0.6 * (mean[:, None] - mean) ** 2
-        return 2 * np.pi / (a * np.sqrt(15)) * np.exp(-a / 2 * exponent), np.zeros_like(exponent)
-    reach = _REACH / np.sqrt(3 * a)
-    low, high = max(-cutoff, min(mean.min(), cutoff) - reach), min(cutoff, max(mean.max(), -cutoff) + reach)
-    count = int(np.ceil((high - low) * np.sqrt(a) / _PANEL))
-    if count * _NODES > _MOST:
-        raise RuntimeError(
-            f"the points are {(high - low) * np.sqrt(a):.0f} correlation lengths apart: too far for trees"
-        )
-    y, w = panels(np.linspace(low, high, count + 1), _NODES)
-    ends = np.array([-cutoff, cutoff])
-
-    def legs(nodes: Array) -> Array:
-        return np.exp(-a / 2 * np.sum((points[..., None] - nodes) ** 2, axis=1))
-
-    def propagator(nodes: Array) -> Array:
-        return np.exp(-a / 2 * (nodes[:, None] - y) ** 2)
-
-    inside = legs(y) * w
-    surface = legs(ends) @ propagator(ends) @ inside.T
-    return inside @ propagator(y) @ inside.T, surface + surface.T
