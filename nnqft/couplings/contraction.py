@@ -94,7 +94,7 @@ def converge_tree(
     coarse = integrate(_TREE_NODES[d][0])
     for nodes in _TREE_NODES[d][1:]:
         fine = integrate(nodes)
-        norm = np.sqrt(np.diagonal(fine[0]))
+        norm = np.sqrt(np.maximum(np.diagonal(fine[0]), 0.0))
         bounds = [np.multiply.outer(norm, norm)]
         for slope in fine[1:]:
             size = np.max(np.abs(slope) / np.where(norm > 0, norm, np.inf), axis=1, initial=0.0)

@@ -23,7 +23,7 @@ from nnqft.couplings.operators import legs_of, power_of
 from nnqft.couplings.quadrature import legendre
 
 Array = NDArray[np.float64]
-Moments = tuple[list[Array], list[Array]]
+Moments = tuple[list[Array], list[Array]]  # by the power of y^2: integrals, and their derivatives in Lambda
 
 _REACH = 9.0  # standard deviations kept: the rest is 3e-18
 _MOMENT_NODES, _CHUNK = 80, 4096  # nodes over +-13 standard deviations; components at a time
@@ -52,8 +52,8 @@ def _of_both(one: Moments, other: Moments) -> Moments:
     """Moments of |y|^2 over the product of two spaces, by the multinomial theorem, and their derivatives (Leibniz)."""
     (u, du), (v, dv) = one, other
     terms = [[(comb(k, m), k - m, m) for m in range(k + 1)] for k in range(len(u))]
-    value = [sum((c * u[i] * v[j] for c, i, j in row), 0.0) for row in terms]
-    slope = [sum((c * (du[i] * v[j] + u[i] * dv[j]) for c, i, j in row), 0.0) for row in terms]
+    value = [np.sum([c * u[i] * v[j] for c, i, j in row], axis=0) for row in terms]
+    slope = [np.sum([c * (du[i] * v[j] + u[i] * dv[j]) for c, i, j in row], axis=0) for row in terms]
     return value, slope
 
 
@@ -73,10 +73,10 @@ def _moments(b: float, mu: Array, cutoff: Array, power: int) -> Moments:
     return values[: power + 1], [finite ** (2 * k) * (upper + lower) for k in range(power + 1)]
 
 
-def _higher(b: float, mu: Array, cutoff: Array, power: int) -> Sequence[Array]:
+def _higher(b: float, mu: Array, cutoff: Array, power: int) -> list[Array]:
     """The moments k = 2 .. power, (power - 1, n_cutoffs, components)."""
     if power < 2:
-        return ()
+        return []
     reach = (_REACH + np.sqrt(2 * power)) / np.sqrt(b)
     found = np.empty((power - 1, len(cutoff), len(mu)))
     t, w = legendre(_MOMENT_NODES)
@@ -87,4 +87,4 @@ def _higher(b: float, mu: Array, cutoff: Array, power: int) -> Sequence[Array]:
             y = (low + high)[:, None] / 2 + (high - low)[:, None] / 2 * t
             weight = np.exp(-b / 2 * (y - mu[part, None]) ** 2) * (high - low)[:, None] / 2 * w
             found[:, c, part] = np.sum(weight * y**powers, axis=-1)
-    return found
+    return list(found)

@@ -182,6 +182,17 @@ def test_lambda_0_alone_is_the_tree_of_the_vertex_integrals(activation, sigma_b,
         activation, 1.1, sigma_b, x, [cutoff], ["lambda_nl"], strength=1.3)[0], 1e-10)  # fmt: skip
 
 
+def test_trees_of_the_kernel_of_cosine_networks():
+    """K = amplitude^2 / 2 exp(-sigma_w^2 (x - y)^2 / 2) is of another strength than the gauss legs."""
+    amplitude, sigma_w, cutoff, (t, w) = 1.5, 1.3, 2.0, leggauss(80)
+    y = cutoff * t[:, None]
+    legs, propagator = (amplitude**2 / 2 * np.exp(-(sigma_w**2) * (p - y.T) ** 2 / 2) for p in (X1, y))
+    strength = amplitude**2 / (2 * sigma_w**2)
+    value, slope = tree_design("gauss", sigma_w, 0.0, X1, [cutoff], MODEL, strength=strength)
+    agree(value[0], by_hand(legs, propagator, y, cutoff * w, MODEL), 1e-10)
+    agree(slope, strength**7 * tree_design("gauss", sigma_w, 0.0, X1, [cutoff], MODEL)[1], 1e-12)
+
+
 @pytest.mark.parametrize(("activation", "sigma_b"), [("relu", 0.0), ("erf", 0.5), ("gauss", 1.0)])
 def test_selected_components_have_the_same_trees(activation, sigma_b):
     x, cutoffs = np.array([[-1.0], [-0.4], [0.1], [0.3], [0.8]]), [3.0, 5.0]
