@@ -106,7 +106,7 @@ def _cell(
     data, samples = cumulants["G4c"].values[a, w], cumulants["G4c_replicate"].values[a, w]
     zeros = without_percentage(cumulants, theory, "G4c", a, w)
     whitening = whiten(samples, c.svd_cut)
-    six = None
+    six: tuple[Array, Array, Array, NDArray[np.bool_]] | None = None
     if "G6c" in cumulants:
         sixth = cumulants["G6c"].values[a, w], cumulants["G6c_replicate"].values[a, w]
         six = sixth[0], sixth[1], whiten(sixth[1], c.svd_cut), without_percentage(cumulants, theory, "G6c", a, w)
@@ -151,7 +151,7 @@ def _sextic(
     fit: CouplingFit,
     missing: LeftOut | None,
     shift: Array | None,
-    six: tuple[Array, Array, Array, Array] | None,
+    six: tuple[Array, Array, Array, NDArray[np.bool_]] | None,
 ) -> tuple[SexticFit | None, str]:
     """Kappa of one quartic fit, and why there is none."""
     if six is None or integrals.six is None:
