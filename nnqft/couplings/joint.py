@@ -19,7 +19,7 @@ HESSE's and MINOS's (James and Roos, Comput. Phys. Commun. 10 (1975) 343), with 
 parameters centred at the minimum and in units of their errors.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -30,6 +30,7 @@ from nnqft.couplings.fit import CouplingFit, fit_couplings, whiten
 Array = NDArray[np.float64]
 
 _NEWTON = 12  # steps at most; quadratic convergence needs three or four
+_RIVAL = 9.0  # other minima that are told: within three standard errors
 _REMEDY = 'the joint fit needs iminuit: pip install "nnqft[minuit]"'
 
 
@@ -99,19 +100,18 @@ def joint_fit(
         shifted = data - model(at) + jacobian @ at
         return fit_couplings(shifted, samples, jacobian, svd_cut=svd_cut, whitening=whitening)
 
-    cost = _Cost(whitening @ data, model.under(whitening))
-    starts = _starts(four, samples4, model, cost) if start is None else [np.asarray(start, dtype=np.float64)]
-    found = []
+    seen, under = whitening @ data, model.under(whitening)
+    starts = _starts(four, samples4, model, seen, under) if start is None else [np.asarray(start, dtype=np.float64)]
+    if not starts:
+        return _refused(model.size, len(samples), "G4c alone does not determine the quartic couplings")
+    minima = []
     for at in starts:
         first = linearised(at)
         if not first.accepted:
-            return _refused(model.size, len(samples), first.reason, first.modes)
-        cost = cost.weighted(1 / first.inflation)
-        found.append(_minimum(minuit, cost, at))
-    if not found:
-        return _refused(model.size, len(samples), "G4c alone does not determine the quartic couplings")
-    found.sort(key=cost.total)
-    return _errors(minuit, cost, found, linearised(found[0]))
+            return _refused(model.size, len(samples), first.reason)
+        minima.append(_minimum(minuit, _Cost.about(at, seen, under, 1 / first.inflation)))
+    minima.sort(key=lambda cost: cost(np.zeros(model.size)))
+    return _errors(minuit, minima, linearised(minima[0].centre))
 
 
 def _minuit() -> Any:
@@ -159,47 +159,54 @@ class _Model:
 
 @dataclass(frozen=True)
 class _Cost:
-    """weight |data - model(theta)|^2 of whitened data, with derivatives, as a function of (theta - centre) / unit."""
+    """weight |data - model(theta)|^2 of whitened data, with derivatives, as a function of p in theta = centre + frame p."""
 
     data: Array
     model: _Model
-    weight: float = 1.0
-    centre: Array = field(default_factory=lambda: np.zeros(0))
-    unit: Array = field(default_factory=lambda: np.ones(0))
+    weight: float
+    centre: Array
+    frame: Array
 
-    def weighted(self, weight: float) -> "_Cost":
-        return _Cost(self.data, self.model, weight)
+    @classmethod
+    def about(cls, centre: Array, data: Array, model: _Model, weight: float) -> "_Cost":
+        """In the frame where the model linearised at the centre has second derivatives 2, by SVD."""
+        jacobian = np.sqrt(weight) * model.jacobian(centre)
+        norm = np.linalg.norm(jacobian, axis=0)
+        _, singular, modes = np.linalg.svd(jacobian / norm, full_matrices=False)
+        return cls(data, model, weight, centre, modes.T / singular / norm[:, None])
 
-    def about(self, centre: Array) -> "_Cost":
-        """Parameters zero at the centre, in units of the errors that they have there without each other."""
-        norm = np.sqrt(self.weight) * np.linalg.norm(self.model.jacobian(centre), axis=0)
-        return _Cost(self.data, self.model, self.weight, centre, 1 / norm)
+    def moved(self, p: Array) -> "_Cost":
+        return _Cost.about(self.theta(p), self.data, self.model, self.weight)
 
-    def total(self, theta: Array) -> float:
-        residual = self.data - self.model(theta)
-        return float(self.weight * residual @ residual)
+    def along(self, i: int, root: Array) -> "_Cost":
+        """In the frame root (p, p), covariance = root root^T, rotated so that theta_i is centre + error * first p."""
+        rotation = np.linalg.qr(np.column_stack([root[i], np.eye(len(root))]))[0]
+        sign = np.where(np.arange(len(root)) == 0, np.sign(rotation[:, 0] @ root[i]), 1.0)
+        return _Cost(self.data, self.model, self.weight, self.centre, root @ rotation * sign)
 
     def theta(self, p: ArrayLike) -> Array:
-        return self.centre + self.unit * np.asarray(p)
+        return self.centre + self.frame @ np.asarray(p)
+
+    def residual(self, p: Array) -> tuple[Array, Array]:
+        theta = self.theta(p)
+        return self.data - self.model(theta), self.model.jacobian(theta) @ self.frame
 
     def __call__(self, p: Array) -> float:
-        return self.total(self.theta(p))
+        residual = self.data - self.model(self.theta(p))
+        return float(self.weight * residual @ residual)
 
-    def gradient(self, p: Array) -> Array:
-        theta = self.theta(p)
-        return -2 * self.weight * self.unit * ((self.data - self.model(theta)) @ self.model.jacobian(theta))
+    def slope(self, p: Array) -> Array:
+        residual, jacobian = self.residual(p)
+        return -2 * self.weight * residual @ jacobian
 
-    def hessian(self, p: Array) -> Array:
-        theta = self.theta(p)
-        jacobian, residual = self.model.jacobian(theta), self.data - self.model(theta)
-        full = jacobian.T @ jacobian - 2 * np.tensordot(residual, self.model.quadratic, axes=1)
-        return 2 * self.weight * np.outer(self.unit, self.unit) * full
-
-    def curvature(self, p: Array) -> Array:
-        return np.diagonal(self.hessian(p))
+    def curvature(self) -> Array:
+        """Second derivatives (p, p) at p = 0."""
+        residual, jacobian = self.residual(np.zeros(len(self.centre)))
+        bend = self.frame.T @ np.tensordot(residual, self.model.quadratic, axes=1) @ self.frame
+        return 2 * self.weight * (jacobian.T @ jacobian - 2 * bend)
 
 
-def _starts(four: Array, samples: Array, model: _Model, cost: _Cost) -> list[Array]:
+def _starts(four: Array, samples: Array, model: _Model, seen: Array, under: _Model) -> list[Array]:
     """Those of G4c alone and their negatives, each with the best kappa: the rest of the model is linear in kappa."""
     design = model.linear[: len(four), :-1]
     alone = fit_couplings(four, samples, design)
@@ -207,77 +214,82 @@ def _starts(four: Array, samples: Array, model: _Model, cost: _Cost) -> list[Arr
         alone = fit_couplings(four, None, design, weights="unit")
     if not alone.accepted:
         return []
-    column, starts = cost.model.linear[:, -1], []
+    column, starts = under.linear[:, -1], []
     for sign in (1, -1):
         at = np.append(sign * alone.values, 0.0)
-        kappa = column @ (cost.data - cost.model(at)) / max(column @ column, np.finfo(float).tiny)
+        kappa = column @ (seen - under(at)) / max(column @ column, np.finfo(float).tiny)
         starts.append(np.append(at[:-1], kappa))
     return starts
 
 
-def _minimum(minuit: Any, cost: _Cost, start: Array) -> Array:
-    """MIGRAD, whose stopping rule leaves a thousandth of an error, then Newton's method to rounding."""
-    scaled = cost.about(start)
-    found = _run(minuit, scaled).migrad()
-    theta = scaled.theta(found.values)
+def _minimum(minuit: Any, cost: _Cost) -> _Cost:
+    """The cost about its minimum: MIGRAD's, which stops within a thousandth of an error, then Newton's to rounding."""
+    cost = cost.moved(np.array(_run(minuit, cost).values))
+    zero = np.zeros(len(cost.centre))
     for _ in range(_NEWTON):
-        local = cost.about(theta)
-        hessian, zero = local.hessian(np.zeros(len(theta))), np.zeros(len(theta))
-        if np.linalg.eigvalsh(hessian)[0] <= 0:
+        curvature = cost.curvature()
+        if np.linalg.eigvalsh(curvature)[0] <= 0:
             break
-        step = -np.linalg.solve(hessian, local.gradient(zero))
-        if np.abs(step).max() > 1 or local(step) > local(zero) * (1 + 1e-12):
+        step = -np.linalg.solve(curvature, cost.slope(zero))
+        if np.abs(step).max() > 1:
             break
-        theta = local.theta(step)
+        cost = cost.moved(step)
         if np.abs(step).max() < 1e-12:
             break
-    return theta
+    return cost
 
 
 def _run(minuit: Any, cost: _Cost) -> Any:
-    names = [f"p{i}" for i in range(cost.model.size)]
-    found = minuit(cost, np.zeros(len(names)), grad=cost.gradient, g2=cost.curvature, hessian=cost.hessian, name=names)
+    """MIGRAD from p = 0."""
+    found = minuit(cost, np.zeros(len(cost.centre)), grad=cost.slope)
     found.errordef = minuit.LEAST_SQUARES
-    return found
+    return found.migrad()
 
 
-def _errors(minuit: Any, cost: _Cost, minima: list[Array], linear: CouplingFit) -> JointFit:
+def _errors(minuit: Any, minima: list[_Cost], linear: CouplingFit) -> JointFit:
     """HESSE and MINOS at the lowest minimum."""
-    scaled = cost.about(minima[0])
-    unit, p = scaled.unit, len(minima[0])
-    run = _run(minuit, scaled).migrad()
-    reasons = [linear.reason]
+    cost, reasons = minima[0], [linear.reason]
+    p = len(cost.centre)
     covariance, lower, upper = np.full((p, p), np.nan), np.full(p, np.nan), np.full(p, np.nan)
-    positive = np.linalg.eigvalsh(scaled.hessian(np.zeros(p)))[0] > 0
-    if not (run.valid and positive):
-        reasons.append("MIGRAD found no minimum")
+    size, modes = np.linalg.eigh(cost.curvature())
+    if size[0] > 0:
+        root = cost.frame @ modes * np.sqrt(2 / size)
+        covariance = root @ root.T
+        for i in range(p):
+            lower[i], upper[i] = np.sqrt(covariance[i, i]) * _minos(minuit, cost.along(i, root))
+        open_ended = ~np.isfinite(lower + upper)
+        if open_ended.any():
+            reasons.append(f"MINOS finds no interval for {open_ended.sum()} of {p} couplings")
     else:
-        run.hesse()
-        if run.covariance is not None and run.accurate:
-            covariance = np.array(run.covariance) * np.outer(unit, unit)
-        else:
-            reasons.append("HESSE found no positive definite covariance")
-        run.minos()
-        for i, error in enumerate(run.merrors.values()):
-            lower[i] = error.lower * unit[i] if error.lower_valid else np.nan
-            upper[i] = error.upper * unit[i] if error.upper_valid else np.nan
-        if not (np.isfinite(lower) & np.isfinite(upper)).all():
-            reasons.append(f"MINOS has no end for {int((~np.isfinite(lower + upper)).sum())} coupling(s)")
-    best = cost.total(minima[0])
-    rivals = [m for m in minima[1:] if np.abs((m - minima[0]) / unit).max() > 1e-3 and cost.total(m) - best < 1]
-    if rivals:
-        reasons.append("another minimum is as good within one standard error: the intervals are not whole")
-    valid = bool(np.isfinite(covariance).all() and np.isfinite(lower + upper).all() and not rivals)
+        reasons.append("the second derivatives at the minimum are not positive")
+    zero = np.zeros(p)
+    gaps = [
+        m(zero) - cost(zero)
+        for m in minima[1:]
+        if np.abs(np.linalg.solve(cost.frame, m.centre - cost.centre)).max() > 1e-3
+    ]
+    if gaps and min(gaps) < _RIVAL:
+        reasons.append(f"a second minimum is only {min(gaps):.2g} higher in units of the error")
+    valid = bool(np.isfinite(covariance).all() and np.isfinite(lower + upper).all() and min(gaps, default=1.0) >= 1)
     return JointFit(
-        minima[0], covariance, lower, upper, linear.chi2, linear.dof, linear.p_value, linear.modes, linear.inflation,
+        cost.centre, covariance, lower, upper, linear.chi2, linear.dof, linear.p_value, linear.modes, linear.inflation,
         linear.replicates, valid, "; ".join(filter(None, reasons)),
     )  # fmt: skip
 
 
-def _refused(size: int, replicates: int, reason: str, modes: int = 0) -> JointFit:
+def _minos(minuit: Any, cost: _Cost) -> Array:
+    """Ends of the interval of the first parameter (2,), NaN where there is none."""
+    run = _run(minuit, cost)
+    if not run.valid:
+        return np.full(2, np.nan)
+    error = run.minos(0).merrors[0]
+    return np.array([error.lower if error.lower_valid else np.nan, error.upper if error.upper_valid else np.nan])
+
+
+def _refused(size: int, replicates: int, reason: str) -> JointFit:
     """A fit without values and the reason."""
     nan, none = float("nan"), np.full(size, np.nan)
     return JointFit(
-        none, np.full((size, size), nan), none, none, nan, 0, nan, modes, nan, np.full((replicates, size), nan), False,
+        none, np.full((size, size), nan), none, none, nan, 0, nan, 0, nan, np.full((replicates, size), nan), False,
         reason,
     )  # fmt: skip
