@@ -16,7 +16,7 @@ included. chi2 = T^2 (nu - k - 1) / nu and p_value are the linear fit's as well 
 model linearised at the minimum, where T^2 is the same, and exact only as far as the model is linear over its errors.
 The minimum is MIGRAD's from two starts, g and -g of G4c alone, because trees do not see the sign of g; the errors are
 HESSE's and MINOS's (James and Roos, Comput. Phys. Commun. 10 (1975) 343), with exact derivatives of the polynomial, in
-parameters centred at the minimum and in units of their errors.
+parameters centred at the minimum, uncorrelated and in units of their errors.
 """
 
 from dataclasses import dataclass
@@ -30,6 +30,7 @@ from nnqft.couplings.fit import CouplingFit, fit_couplings, whiten
 Array = NDArray[np.float64]
 
 _NEWTON = 12  # steps at most; quadratic convergence needs three or four
+_SAME = 1e-3  # minima closer than this many errors are one
 _RIVAL = 9.0  # other minima that are told: within three standard errors
 _REMEDY = 'the joint fit needs iminuit: pip install "nnqft[minuit]"'
 
@@ -41,7 +42,8 @@ class JointFit:
     values (m + 1,); covariance (m + 1, m + 1): HESSE, from the full second derivatives; lower, upper (m + 1,): MINOS
     errors with their signs, lower < 0 < upper, 68.27 %; chi2, dof, p_value, modes, inflation: as in
     :class:`nnqft.couplings.fit.CouplingFit`; replicates (R, m + 1): jackknife replicates of the fit linearised at the
-    minimum. valid: whether there is one minimum, with positive second derivatives and MINOS errors on both sides.
+    minimum. valid: whether second derivatives are positive, MINOS has ends on both sides, and no other minimum is as
+    good within one standard error (one within three is told in `reason`: trees do not know the sign of g).
     """
 
     values: Array
@@ -84,7 +86,8 @@ def joint_fit(
     minuit = _minuit()
     four, six = np.asarray(G4c, dtype=np.float64), np.asarray(G6c, dtype=np.float64)
     samples4, samples6 = np.asarray(replicates4, dtype=np.float64), np.asarray(replicates6, dtype=np.float64)
-    model = _Model.of(four, six, np.asarray(design), np.asarray(trees), np.asarray(I6))
+    with np.errstate(invalid="ignore"):
+        model = _Model.of(four, six, np.asarray(design), np.asarray(trees), np.asarray(I6))
     if samples4.shape[1:] != four.shape or samples6.shape != (len(samples4), *six.shape):
         wanted = f"(R, {len(four)}) and (R, {len(six)})"
         raise ValueError(f"replicates must be {wanted} with one R, not {samples4.shape} and {samples6.shape}")
@@ -159,7 +162,7 @@ class _Model:
 
 @dataclass(frozen=True)
 class _Cost:
-    """weight |data - model(theta)|^2 of whitened data, with derivatives, as a function of p in theta = centre + frame p."""
+    """weight |data - model(theta)|^2 of whitened data, with derivatives in p, where theta = centre + frame p."""
 
     data: Array
     model: _Model
@@ -263,13 +266,10 @@ def _errors(minuit: Any, minima: list[_Cost], linear: CouplingFit) -> JointFit:
     else:
         reasons.append("the second derivatives at the minimum are not positive")
     zero = np.zeros(p)
-    gaps = [
-        m(zero) - cost(zero)
-        for m in minima[1:]
-        if np.abs(np.linalg.solve(cost.frame, m.centre - cost.centre)).max() > 1e-3
-    ]
+    away = [np.abs(np.linalg.solve(cost.frame, m.centre - cost.centre)).max() for m in minima]
+    gaps = [m(zero) - cost(zero) for m, far in zip(minima, away, strict=True) if far > _SAME]
     if gaps and min(gaps) < _RIVAL:
-        reasons.append(f"a second minimum is only {min(gaps):.2g} higher in units of the error")
+        reasons.append(f"a second minimum of chi^2 is only {min(gaps):.2g} higher")
     valid = bool(np.isfinite(covariance).all() and np.isfinite(lower + upper).all() and min(gaps, default=1.0) >= 1)
     return JointFit(
         cost.centre, covariance, lower, upper, linear.chi2, linear.dof, linear.p_value, linear.modes, linear.inflation,
