@@ -54,10 +54,11 @@ def drop_cut(replicates: ArrayLike | Mapping[str, ArrayLike], svd_cut: float = 1
     """
     tables = replicates if isinstance(replicates, Mapping) else {"": replicates}
     samples = np.concatenate([_rows(table) for table in tables.values()], axis=1)
-    kept = len(whiten(samples, svd_cut))
+    whitening = whiten(samples, svd_cut)
+    kept = len(whitening)
     if kept == 0:
         raise ValueError("the replicates do not fluctuate: there is no correlation matrix")
-    deviations = (samples - samples.mean(axis=0))[:, samples.std(axis=0) > 0]
+    deviations = (samples - samples.mean(axis=0))[:, whitening.any(axis=0)]  # those that fluctuate
     eigenvalues = np.linalg.svd(deviations / np.linalg.norm(deviations, axis=0), compute_uv=False) ** 2
     if kept == len(eigenvalues):
         return -1e-15

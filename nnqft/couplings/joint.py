@@ -178,7 +178,7 @@ class _Cost:
         _, singular, modes = np.linalg.svd(jacobian / norm, full_matrices=False)
         return cls(data, model, weight, centre, modes.T / singular / norm[:, None])
 
-    def moved(self, p: Array) -> "_Cost":
+    def moved(self, p: ArrayLike) -> "_Cost":
         return _Cost.about(self.theta(p), self.data, self.model, self.weight)
 
     def along(self, i: int, root: Array) -> "_Cost":
@@ -227,7 +227,7 @@ def _starts(four: Array, samples: Array, model: _Model, seen: Array, under: _Mod
 
 def _minimum(minuit: Any, cost: _Cost) -> _Cost:
     """The cost about its minimum: MIGRAD's, which stops within a thousandth of an error, then Newton's to rounding."""
-    cost = cost.moved(np.array(_run(minuit, cost).values))
+    cost = cost.moved(_run(minuit, cost).values)
     zero = np.zeros(len(cost.centre))
     for _ in range(_NEWTON):
         curvature = cost.curvature()
