@@ -12,6 +12,7 @@ from nnqft.couplings.joint import joint_fit
 from nnqft.couplings.vertices import ALL, design, vertex_integrals
 from nnqft.estimation.jackknife import covariance as jackknife_covariance
 
+pytest.importorskip("iminuit")
 R = 64
 
 
