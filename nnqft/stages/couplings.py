@@ -13,8 +13,7 @@ from nnqft.couplings.heldout import predict_heldout
 from nnqft.couplings.operators import COUPLINGS, design
 from nnqft.couplings.truncation import truncation_error
 from nnqft.spec.model import Scan
-
-# from nnqft.stages.asymmetric import AsymmetricFits
+from nnqft.stages.asymmetric import AsymmetricFits
 from nnqft.stages.fits import CellFit, Integrals, find_integrals, fits, no_fit, without_percentage
 from nnqft.stages.layout import Layout, by_points, coordinates, dataset
 from nnqft.stages.vertices import Vertices, vertices
@@ -59,7 +58,7 @@ def couplings(
     found = _empty(shape, names, data.sizes["replicate"], truncated=c.truncation is not None)
     found["status"][:] = no_fit(integrals, data)[:, None, None, None]
     elsewhere = [_HeldOut.of(scan, a.heldout, cumulants, theory, cache) for a in group]
-    asymmetric = None
+    asymmetric = AsymmetricFits(shape, names, integrals, data) if c.asymmetric else None
     for own in fits(scan, integrals, data, theory[points]):
         _enter(found, own, data)
         at = own.position
