@@ -116,7 +116,9 @@ def _cell(
             missing, shift, weights = _truncation(scan, four, model, data, columns, k), None, whitening
             if missing is not None:
                 weights = widened(whitening, missing.columns)
-            fit = fit_couplings(data, samples, columns[k], whitening=weights, zeros=zeros)
+            if c.weights == "unit":
+                weights = None
+            fit = fit_couplings(data, samples, columns[k], whitening=weights, weights=c.weights, zeros=zeros)
             if missing is not None and fit.accepted:
                 shift = moved(weights, columns[k], missing.columns)
             sextic, reason = _sextic(scan, integrals, model, k, fit, missing, shift, six)
@@ -165,6 +167,8 @@ def _sextic(
     if missing is not None and shift is not None:
         outside = legs.between(model, further_operators(scan, model), k)
         extra = six_point_columns(fit.values, missing, shift, trees, outside, legs.I6[k])
+    if scan.couplings.weights == "unit":
+        modes = None
     found = fit_sextic(data, samples, fit, trees, legs.I6[k], modes, zeros=zeros, extra=extra)
     return found, f"kappa: {found.fit.reason}" if found.fit.reason else ""
 

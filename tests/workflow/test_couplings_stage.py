@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
+import nnqft
 from nnqft.core.errors import InputError
 from nnqft.sampling import check as checking
 from nnqft.sampling.budget import budget
@@ -50,6 +51,10 @@ def measured(tmp_path_factory):
 def fitted(measured, points, **options):
     scan = parse_scan(SCAN | {"couplings": SCAN["couplings"] | options})
     return couplings(scan, points, *measured)
+
+
+def legs_of(cutoff):
+    return nnqft.vertex_integrals("erf", 1.0, 1.0, SCAN["points"]["line"], [cutoff])
 
 
 def test_kappa_and_lambda_of_relu_predict_the_held_out_points(measured):
@@ -142,3 +147,15 @@ def test_held_out_points_are_checked(heldout, message):
     relu = SCAN["architectures"]["relu"] | {"heldout": heldout}
     with pytest.raises(InputError, match=rf"architectures.relu.heldout: .*{message}"):
         parse_scan(SCAN | {"points": points, "architectures": {"relu": relu}}, "scan.yaml")
+
+
+def test_unit_weights_are_the_least_squares_of_the_paper(measured):
+    found = fitted(measured, "line", weights="unit").sel(architecture="erf", width=6, cutoff=4.0, model="lambda_0")
+    data, legs = measured[0]["line"].sel(architecture="erf", width=6), legs_of(4.0)
+    by_hand = -float(legs["I4"][0] @ data["G4c"].values) / 24 / float(legs["I4"][0] @ legs["I4"][0])
+    assert float(found["lambda_0"]) == pytest.approx(by_hand, rel=1e-9)
+    assert float(found["lambda_0_stderr"]) > 0
+    assert np.isfinite(float(found["kappa"]))
+    assert np.isnan([float(found[name]) for name in ("chi2", "aic", "kappa_chi2")]).all()
+    with pytest.raises(InputError, match="unit weights leave no truncation"):
+        parse_scan(SCAN | {"couplings": {"weights": "unit", "truncation": {}}})
