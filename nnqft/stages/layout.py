@@ -21,7 +21,7 @@ FIGURES = {
 }
 """Kinds of figures, in the order of the report, and the stores that each shows."""
 FORMATS = ("pdf", "png", "csv")
-TABLES = ("cumulants", "couplings", "agreement")
+TABLES = ("cumulants", "couplings", "agreement", "naturalness")
 STAGES = ("ensemble", "cumulants", "theory", "couplings", "flow", "action")
 
 
