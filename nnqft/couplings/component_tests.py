@@ -53,8 +53,8 @@ def translation_classes(x: ArrayLike, legs: Indices) -> Indices:
     points = x[legs]
     centred = points - points.mean(axis=1, keepdims=True)
     ids = _ids(centred, _SAME * float(np.ptp(x, axis=0).max(initial=0.0)))  # (q, k, d)
-    rows = [np.array(sorted(map(tuple, row))).ravel() for row in ids]
-    return np.unique(np.array(rows), axis=0, return_inverse=True)[1].ravel()
+    rows = [sorted(row) for row in ids.tolist()]
+    return np.unique(np.array(rows).reshape(len(legs), -1), axis=0, return_inverse=True)[1].ravel()
 
 
 def orthogonal_classes(x: ArrayLike, legs: Indices) -> Indices:
@@ -62,10 +62,11 @@ def orthogonal_classes(x: ArrayLike, legs: Indices) -> Indices:
     x = np.asarray(x, dtype=np.float64)
     gram = x @ x.T
     ids = _ids(gram, _SAME * float(np.abs(gram).max(initial=0.0)))
-    matrices = ids[legs[:, :, None], legs[:, None, :]]  # (q, k, k)
     orders = np.array(list(permutations(range(legs.shape[1]))))
-    forms = matrices[:, orders[:, :, None], orders[:, None, :]].reshape(len(legs), len(orders), -1)
-    smallest = [min(map(tuple, form)) for form in forms]
+    smallest = []
+    for row in legs:
+        forms = ids[row[orders][:, :, None], row[orders][:, None, :]].reshape(len(orders), -1)
+        smallest.append(min(map(tuple, forms.tolist())))
     return np.unique(np.array(smallest), axis=0, return_inverse=True)[1].ravel()
 
 

@@ -33,7 +33,7 @@ _DIRECTIONS = 2  # random ones, each both ways
 _SIZES = (0.37, 1.0)  # of shifts, relative to the extent of the points and to the kernel's own length
 _FACTORS = (0.6, 1.9)  # of scalings
 _SHRINK, _GROW = 10, 24  # powers of two between which, times the extent, the kernel's own length is looked for
-_NUDGE = 1 + 2.0**-50  # moves points by their rounding
+_NUDGE = 1 + 2.0**-42  # changes kernels by less than their accuracy, and their rounding errors entirely
 
 
 @dataclass(frozen=True)

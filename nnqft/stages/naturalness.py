@@ -163,7 +163,8 @@ def _coupling(
 ) -> Evidence:
     """Tests of a constant coupling: by the fits of {lambda_0}, and component against component."""
     models, w = [str(model) for model in fits["model"].values], cells.widths
-    relative = np.linalg.norm(cells.errors, axis=1) / np.linalg.norm(cells.values, axis=1)
+    sizes, relative = np.linalg.norm(cells.values, axis=1), np.linalg.norm(cells.errors, axis=1)
+    relative = np.divide(relative, sizes, out=np.full_like(sizes, np.inf), where=sizes > 0)
     best = int(np.argmin(relative))
     numbers["precision"] = float(relative[best])
     featureless = smallest(cells.p_values(proportional_components, cells.size[best])[0])
