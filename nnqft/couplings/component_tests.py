@@ -7,8 +7,8 @@ every perceptron with isotropic weights is invariant. And if the coupling is a c
 other as their vertex integrals, G4c(c) I4(r) = G4c(r) I4(c).
 
 Differences are tested, not values: what all components have in common, by far the noisiest part where points are near
-one another, drops out, and dependences on the legs a thousand times smaller than the error of G4c are seen. The test is
-Hotelling's T^2 of :func:`nnqft.estimation.agreement.agreement`.
+one another, drops out, and dependences on the legs far smaller than the error of G4c are seen. The test is Hotelling's
+T^2 of :func:`nnqft.estimation.agreement.agreement`.
 """
 
 from dataclasses import dataclass
