@@ -4,7 +4,7 @@ import os
 
 from snakemake.utils import min_version
 
-from nnqft.stages.layout import FIGURES, TABLES
+from nnqft.stages.layout import TABLES
 from nnqft.stages.workflow import workflow as read_workflow
 
 min_version("9.5")
@@ -42,6 +42,7 @@ rule all:
         rules.theory.output.receipt,
         rules.couplings.output.receipt,
         rules.flow.output.receipt,
+        rules.sixpoints.output.receipt,
         rules.action.output.receipt,
         rules.figures.input,
         rules.tables.output,

@@ -10,8 +10,10 @@ from nnqft.stages.cumulants import estimate_cumulants
 from nnqft.stages.ensemble import generate
 from nnqft.stages.figures import draw_figure
 from nnqft.stages.flow import measure_flow
-from nnqft.stages.layout import FIGURES, Layout
+from nnqft.stages.gallery import figures
+from nnqft.stages.layout import Layout
 from nnqft.stages.report import write_report
+from nnqft.stages.sixpoints import predict_six_points
 from nnqft.stages.tables import write_tables
 from nnqft.stages.theory import predict_theory
 
@@ -30,6 +32,10 @@ SMALL = {
     "couplings": {"cutoffs": [5.0, 20.0, 80.0], "models": [["lambda_0", "lambda_2"], ["lambda_0"]]},
 }
 
+STAGES = (
+    assemble, estimate_cumulants, predict_theory, fit_all_couplings, measure_flow, predict_six_points, measure_action,
+)  # fmt: skip
+
 
 @pytest.fixture(scope="session")
 def small_results(tmp_path_factory):
@@ -37,7 +43,7 @@ def small_results(tmp_path_factory):
     scan, layout = parse_scan(SMALL), Layout(tmp_path_factory.mktemp("results") / "small")
     for leaf in leaves(scan):
         generate(leaf, budget(scan), layout.leaf(leaf.name), "inline")
-    for stage in (assemble, estimate_cumulants, predict_theory, fit_all_couplings, measure_flow, measure_action):
+    for stage in STAGES:
         stage(scan, layout)
     return scan, layout
 
@@ -46,7 +52,7 @@ def small_results(tmp_path_factory):
 def finished(small_results):
     """The same scan with its figures, tables, report and manifest: (scan, layout)."""
     scan, layout = small_results
-    for figure in FIGURES:
+    for figure in figures(scan):
         draw_figure(scan, layout, figure)
     write_tables(scan, layout)
     write_report(scan, layout)

@@ -9,7 +9,8 @@ from nnqft.figures import couplings, deviations, pulls, scaling
 from nnqft.figures.style import image
 from nnqft.figures.table import Table
 from nnqft.spec.model import Scan
-from nnqft.stages.layout import FIGURES, Layout, by_points
+from nnqft.stages.gallery import figures
+from nnqft.stages.layout import Layout
 from nnqft.storage.product import read_tree
 
 CAPTIONS = {
@@ -21,14 +22,16 @@ CAPTIONS = {
 
 
 def draw_figure(scan: Scan, layout: Layout, name: str) -> None:
-    """Write one kind of figure, figures/{name}-{points}.{pdf,png,csv}, of every point set.
+    """Write one kind of figure, figures/{name}-{points}.{pdf,png,csv}, of every point set that has it.
 
     Raises:
         FileNotFoundError: when a store is missing.
+        KeyError: for a kind that does not apply to the scan.
     """
-    stores = {stage: read_tree(layout.store(stage)) for stage in FIGURES[name]}
+    kind = figures(scan)[name]
+    stores = {stage: read_tree(layout.store(stage)) for stage in kind.stores}
     layout.figures.mkdir(parents=True, exist_ok=True)
-    for points in by_points(scan):
+    for points in kind.points:
         draw(layout.figures, name, points, {stage: tree[points].to_dataset() for stage, tree in stores.items()})
 
 

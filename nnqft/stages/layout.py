@@ -13,16 +13,9 @@ from nnqft.spec.grid import Architecture, architectures
 from nnqft.spec.model import Scan
 
 DIMENSION = {2: "pair", 4: "quad", 6: "sext", 8: "oct"}
-FIGURES = {
-    "deviations": ("cumulants", "theory"),
-    "scaling": ("cumulants", "theory"),
-    "couplings": ("cumulants", "couplings", "flow"),
-    "pulls": ("cumulants", "theory"),
-}
-"""Kinds of figures, in the order of the report, and the stores that each shows."""
 FORMATS = ("pdf", "png", "csv")
 TABLES = ("cumulants", "couplings", "agreement", "naturalness")
-STAGES = ("ensemble", "cumulants", "theory", "couplings", "flow", "action")
+STAGES = ("ensemble", "cumulants", "theory", "couplings", "flow", "sixpoints", "action")
 
 
 @dataclass(frozen=True)

@@ -23,9 +23,9 @@ from nnqft.figures.table import Table, table
 from nnqft.nets.registry import law
 from nnqft.spec.grid import Architecture
 from nnqft.spec.model import Scan
-from nnqft.stages.couplings import vertices
 from nnqft.stages.layout import by_points
 from nnqft.stages.naturalness_verdict import Evidence, Looked, as_expected, constant, sentence, smallest
+from nnqft.stages.vertices import vertices
 from nnqft.storage.integrals import IntegralCache
 
 Array = NDArray[np.float64]
@@ -139,7 +139,8 @@ def _cells(scan: Scan, a: int, architecture: Architecture, group: Group, cache: 
         return "G4c is not converged at any width"
     values, errors, replicates = (data[f"G4c{end}"].values[a, trusted] for end in ("", "_stderr", "_replicate"))
     size = _variances(architecture)[data["quad_points"].values].prod(axis=1) / data["width"].values[trusted][:, None]
-    found = vertices(architecture, scan.couplings.cutoffs, scan.basis(architecture.points), cache).integrals
+    c, basis = scan.couplings, scan.basis(architecture.points)
+    found = vertices(architecture, c.cutoffs, basis, cache, c.models).integrals
     return Cells(values, errors, replicates, size, None if found is None else found.get("I4"), trusted)
 
 
@@ -170,8 +171,9 @@ def _coupling(
     featureless = smallest(cells.p_values(proportional_components, cells.size[best])[0])
     evidence = Evidence(moved, featureless=featureless, shifts=shifts)
     if cells.I4 is None:
-        reasons = fits["status"].values[a].ravel()
-        return _with(evidence, reason=str(reasons[0]).split("; ")[0])
+        known = any(MODEL in model.split("+") for model in models)
+        reason = str(fits["status"].values[a].ravel()[0]).split("; ")[0]
+        return _with(evidence, reason=reason if known else "no model has lambda_0 (couplings.models)")
     p = np.full((2, len(w), fits.sizes["cutoff"]), np.nan)
     if MODEL in models:
         p[0] = fits["p_value"].values[a, w, :, models.index(MODEL)]

@@ -10,7 +10,8 @@ from nnqft.core.versions import KERNEL_VERSION
 from nnqft.report.render import Citation, Report, Section, picture, render
 from nnqft.spec.model import Scan
 from nnqft.stages.figures import CAPTIONS
-from nnqft.stages.layout import FIGURES, Layout
+from nnqft.stages.gallery import figures
+from nnqft.stages.layout import Layout
 from nnqft.stages.naturalness import naturalness_table
 from nnqft.stages.provenance import CODE, code_checksum, data_checksums, generators, manifest, versions
 from nnqft.stages.summary import (
@@ -45,7 +46,7 @@ def report(scan: Scan, layout: Layout) -> Report:
         facts=facts,
         combined=combined_sheet(scan, cells),
         warnings=warnings_sheet(cells),
-        sections=_sections(layout, groups),
+        sections=_sections(scan, layout, groups),
         sheets=(
             agreement_sheet(cells),
             couplings_sheet(groups),
@@ -88,7 +89,7 @@ def citations() -> tuple[Citation, ...]:
     )
 
 
-def _sections(layout: Layout, groups: Mapping[str, Group]) -> tuple[Section, ...]:
+def _sections(scan: Scan, layout: Layout, groups: Mapping[str, Group]) -> tuple[Section, ...]:
     sections = []
     for points, group in groups.items():
         x = group["cumulants"]["x"].values
@@ -97,7 +98,7 @@ def _sections(layout: Layout, groups: Mapping[str, Group]) -> tuple[Section, ...
         shown = ", ".join("(" + ", ".join(f"{c:g}" for c in row) + ")" for row in np.atleast_2d(x)[:12])
         dots = ", …" if len(x) > 12 else ""
         pictures = []
-        for name in FIGURES:
+        for name in (name for name, kind in figures(scan).items() if points in kind.points):
             path = layout.figures / f"{name}-{points}.png"
             if not path.exists():
                 raise FileNotFoundError(f"{path}: no such figure; draw it first (nnqft figures CONFIG)")

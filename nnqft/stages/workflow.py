@@ -13,6 +13,7 @@ from nnqft.spec.grid import architectures
 from nnqft.spec.load import parse_scan
 from nnqft.spec.model import Scan
 from nnqft.stages.ensemble import planned_neurons
+from nnqft.stages.gallery import Kind, figures
 from nnqft.stages.layout import by_points
 
 BATCH_NEURONS = 1e11
@@ -63,6 +64,11 @@ class Workflow:
         names = [a.name for a in architectures(self.scan)]
         chosen = {key: data[key] for key in ("seed", "points", "architectures", "widths", *keys)}
         return canonical_json(chosen | {"names": names, "nnqft": __version__})
+
+    @cached_property
+    def figures(self) -> dict[str, Kind]:
+        """Kinds of figures that apply, in order."""
+        return figures(self.scan)
 
     @property
     def sections(self) -> list[str]:

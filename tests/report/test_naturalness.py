@@ -6,12 +6,12 @@ import pytest
 from nnqft.couplings.invariance import Invariance
 from nnqft.couplings.kernels import leg_kernel
 from nnqft.spec.grid import architecture
-from nnqft.stages.couplings import vertices
 from nnqft.stages.layout import by_points
 from nnqft.stages.naturalness import kernel_invariances, legs, naturalness_table
 from nnqft.stages.naturalness_verdict import Evidence, Looked, as_expected, constant, sentence, smallest
 from nnqft.stages.summary import naturalness_sheet
 from nnqft.stages.tables import read_groups
+from nnqft.stages.vertices import vertices
 from nnqft.storage.integrals import IntegralCache
 
 INVARIANT, NOT = Invariance(1e-15, 1e-15, 1e-10), Invariance(0.5, 0.001, 1e-10)

@@ -16,14 +16,18 @@ from nnqft.stages.cumulants import estimate_cumulants
 from nnqft.stages.ensemble import generate
 from nnqft.stages.figures import draw_figure
 from nnqft.stages.flow import measure_flow
-from nnqft.stages.layout import FIGURES, Layout
+from nnqft.stages.gallery import figures
+from nnqft.stages.layout import Layout
 from nnqft.stages.report import write_report
+from nnqft.stages.sixpoints import predict_six_points
 from nnqft.stages.tables import write_tables
 from nnqft.stages.theory import predict_theory
 from nnqft.stages.verify import verify
 
 CHOSEN = {"patterns": ["aabb", "aaaabb"]}
-STAGES = (assemble, estimate_cumulants, predict_theory, fit_all_couplings, measure_flow, measure_action)
+STAGES = (
+    assemble, estimate_cumulants, predict_theory, fit_all_couplings, measure_flow, predict_six_points, measure_action,
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +39,7 @@ def selected(small_results, tmp_path_factory):
         generate(leaf, budget(scan), layout.leaf(leaf.name), "inline")
     for stage in STAGES:
         stage(scan, layout)
-    for figure in FIGURES:
+    for figure in figures(scan):
         draw_figure(scan, layout, figure)
     for stage in (write_tables, write_report):
         stage(scan, layout)

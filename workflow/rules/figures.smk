@@ -1,24 +1,21 @@
-# Figures (PDF, PNG, and the plotted numbers as CSV), each kind as soon as its stores are there; and tables.
-for figure, stores in FIGURES.items():
+# Figures (PDF, PNG, and the plotted numbers as CSV), each kind that applies as soon as its stores are there; and tables.
+for figure, kind in SCAN.figures.items():
 
     rule:
         name:
             f"figure_{figure}"
         input:
-            [f"{ROOT}/receipts/{store}.json" for store in stores],
+            [f"{ROOT}/receipts/{store}.json" for store in kind.stores],
         output:
             report(
-                [
-                    f"{ROOT}/figures/{figure}-{points}.png"
-                    for points in SCAN.point_sets
-                ],
+                [f"{ROOT}/figures/{figure}-{points}.png" for points in kind.points],
                 category="Figures",
                 caption=f"../report/{figure}.rst",
                 labels={"figure": figure},
             ),
             [
                 f"{ROOT}/figures/{figure}-{points}.{extension}"
-                for points in SCAN.point_sets
+                for points in kind.points
                 for extension in ("pdf", "csv")
             ],
         log:
@@ -41,12 +38,12 @@ for figure, stores in FIGURES.items():
 
 rule figures:
     input:
-        expand(
-            f"{ROOT}/figures/{{figure}}-{{points}}.{{extension}}",
-            figure=FIGURES,
-            points=SCAN.point_sets,
-            extension=["png", "pdf", "csv"],
-        ),
+        [
+            f"{ROOT}/figures/{figure}-{points}.{extension}"
+            for figure, kind in SCAN.figures.items()
+            for points in kind.points
+            for extension in ("png", "pdf", "csv")
+        ],
     localrule: True
 
 

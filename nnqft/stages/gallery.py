@@ -1,0 +1,41 @@
+"""Which figures a scan has: a function of the scan file alone, so that nothing is drawn that would say nothing."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from nnqft.spec.grid import Architecture
+from nnqft.spec.model import Scan
+from nnqft.stages.layout import by_points
+
+Applies = Callable[[Scan, list[Architecture]], bool]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of figure: the stores that it shows, and the point sets that have one."""
+
+    stores: tuple[str, ...]
+    points: tuple[str, ...]
+
+
+def figures(scan: Scan) -> dict[str, Kind]:
+    """Kinds of figures of a scan, in the order of the report; those that apply to no point set are left out."""
+    groups = by_points(scan)
+    found = {
+        name: Kind(stores, tuple(points for points, group in groups.items() if applies(scan, group)))
+        for name, (stores, applies) in _KINDS.items()
+    }
+    return {name: kind for name, kind in found.items() if kind.points}
+
+
+def _always(scan: Scan, group: list[Architecture]) -> bool:
+    return True
+
+
+_KINDS: dict[str, tuple[tuple[str, ...], Applies]] = {
+    "deviations": (("cumulants", "theory"), _always),
+    "scaling": (("cumulants", "theory"), _always),
+    "couplings": (("cumulants", "couplings", "flow"), _always),
+    "pulls": (("cumulants", "theory"), _always),
+}
+"""Every kind there is: the stores that it shows, and whether the architectures on one point set have such a figure."""
