@@ -77,7 +77,8 @@ def test_kappa_and_lambda_of_relu_predict_the_held_out_points(measured):
 
 def test_gauss_has_a_constant_coupling(measured):
     """Translation-invariant kernel: -5.34568 and -2947.91 without a cutoff; no running."""
-    found = fitted(measured, "tiny", cutoffs=[8.0, 20.0]).sel(architecture="gauss", width=6, model="lambda_0")
+    options = {"cutoffs": [8.0, 20.0], "truncation": {"operators": ["lambda_2"]}, "models": [["lambda_0"]]}
+    found = fitted(measured, "tiny", **options).sel(architecture="gauss", width=6, model="lambda_0")
     for name, exact, power in (("lambda_0", -5.34568038, 1), ("kappa", -2947.910859, 2)):
         value, error = found[name].values * 6**power, found[f"{name}_stderr"].values * 6**power
         np.testing.assert_allclose(value, exact, atol=4 * error.max() + 3e-4 * abs(exact))
