@@ -74,7 +74,7 @@ def fit_sextic(
     I6: Array,
     modes: Array | None,
     *,
-    zeros: Array | None = None,
+    zeros: NDArray[np.bool_] | None = None,
     extra: Array | None = None,
     components: NDArray[np.int64] | None = None,
 ) -> SexticFit:

@@ -113,12 +113,10 @@ def _cell(
     for m, model in enumerate(c.models):
         columns, slopes = (make(four.integrals, model, four.basis) for make in (design, design_slope))
         for k in cutoffs:
-            missing, shift, weights = _truncation(scan, four, model, data, columns, k), None, whitening
-            if missing is not None:
-                weights = widened(whitening, missing.columns)
-            if c.weights == "unit":
-                weights = None
-            fit = fit_couplings(data, samples, columns[k], whitening=weights, weights=c.weights, zeros=zeros)
+            missing, shift = _truncation(scan, four, model, data, columns, k), None
+            weights = whitening if missing is None else widened(whitening, missing.columns)
+            chosen = None if c.weights == "unit" else weights
+            fit = fit_couplings(data, samples, columns[k], whitening=chosen, weights=c.weights, zeros=zeros)
             if missing is not None and fit.accepted:
                 shift = moved(weights, columns[k], missing.columns)
             sextic, reason = _sextic(scan, integrals, model, k, fit, missing, shift, six)
