@@ -64,7 +64,7 @@ def architectures(scan: Scan) -> list[Architecture]:
 
 
 def sweeps(group: Sequence[Architecture], key: str) -> list[list[int]]:
-    """Positions in `group` of each two or more architectures of one family that differ in `key` alone, its values rising.
+    """Positions in `group` of two or more architectures of one family that differ in `key` alone, its values rising.
 
     key: a hyperparameter that may be swept. Sweeps are in the order in which their first members stand in the group.
     """

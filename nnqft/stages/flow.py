@@ -5,11 +5,12 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from nnqft.couplings.flow import beta_function, slope, width_exponent
+from nnqft.couplings.flow import beta_function, slope
 from nnqft.spec.grid import Architecture
 from nnqft.spec.model import Scan
 from nnqft.stages.couplings import DIMS, fits, model_names, no_fit, vertices
 from nnqft.stages.layout import Layout, by_points, coordinates, dataset
+from nnqft.stages.widths import flow_with_width
 from nnqft.storage.integrals import IntegralCache
 from nnqft.storage.product import read_tree, write_receipt, write_tree
 
@@ -38,7 +39,8 @@ def flow(
     cache: IntegralCache | None = None,
 ) -> xr.Dataset:
     """beta_lambda with error and theory, slope of log |lambda_0| against log Lambda, width exponents."""
-    variables = _betas(scan, group, cumulants, cache) | _slopes(scan, fitted) | _exponents(scan, cumulants, theory)
+    variables = _betas(scan, group, cumulants, cache) | _slopes(scan, fitted)
+    variables |= flow_with_width(scan, cumulants, fitted, theory)
     coords = coordinates(group) | {"width": np.array(scan.widths, dtype=np.int64)}
     coords |= {"cutoff": np.array(scan.couplings.cutoffs, dtype=np.float64), "model": model_names(scan)}
     coords["order"] = [k for k in sorted(scan.cumulants.orders) if k > 2]
@@ -76,35 +78,3 @@ def _slopes(scan: Scan, fitted: xr.Dataset) -> dict[str, Any]:
         found[a, w, m], error[a, w, m], status[a, w, m] = fit.value, fit.stderr, fit.reason
     dims = ("architecture", "width", "model")
     return {"slope_lambda": (dims, found), "slope_lambda_stderr": (dims, error), "slope_status": (dims, status)}
-
-
-def _exponents(scan: Scan, cumulants: xr.Dataset, theory: xr.Dataset) -> dict[str, Any]:
-    """Power of N in G4c and G6c, on the shape predicted at the largest width (else on the estimate's signs)."""
-    orders = [k for k in sorted(scan.cumulants.orders) if k > 2]
-    architectures = cumulants.sizes["architecture"]
-    numbers = {name: np.full((architectures, len(orders)), np.nan)
-               for name in ("width_exponent", "width_exponent_stderr", "width_exponent_p_value")}  # fmt: skip
-    status = np.full((architectures, len(orders)), "", dtype=object)
-    for a, (o, order) in ((a, pair) for a in range(architectures) for pair in enumerate(orders)):
-        name = f"G{order}c"
-        trusted = cumulants["trusted"].sel(order=order).values[a].astype(bool)
-        if trusted.sum() < 2:
-            status[a, o] = "fewer than two widths have a trusted estimate"
-            continue
-        shape = theory[name].values[a, -1]
-        if not np.isfinite(shape).all():
-            shape = np.sign(cumulants[name].values[a, int(np.flatnonzero(trusted)[0])])
-        fit = width_exponent(
-            np.array(scan.widths)[trusted], cumulants[name].values[a][trusted],
-            cumulants[f"{name}_replicate"].values[a][trusted], _masked(shape),
-        )  # fmt: skip
-        numbers["width_exponent"][a, o], numbers["width_exponent_stderr"][a, o] = fit.exponent, fit.stderr
-        numbers["width_exponent_p_value"][a, o], status[a, o] = fit.p_value, fit.reason
-    dims = ("architecture", "order")
-    return {name: (dims, v) for name, v in numbers.items()} | {"width_exponent_status": (dims, status)}
-
-
-def _masked(shape: np.ndarray) -> np.ndarray:
-    """Small components, exact zeros among them, carry no weight: it would favour what is measured worst."""
-    size = np.abs(shape).max()
-    return np.where(np.abs(shape) > 0.1 * size, shape, 0.0)
