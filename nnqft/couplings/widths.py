@@ -10,6 +10,7 @@ the estimate, would favour upward fluctuations.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -21,6 +22,8 @@ from nnqft.estimation.jackknife import stderr as jackknife_stderr
 Array = NDArray[np.float64]
 
 _FARTHEST = 10.0  # from the leading power: a fitted power that far away describes nothing
+_FLAT = 1e9  # condition of the fit where its amplitude has gone to zero
+_ROUNDING = 1e-12  # relative error of a value that has none
 _TWO = "two widths: no degree of freedom is left"
 _EXACT = "the data have no errors"
 
@@ -97,8 +100,9 @@ def power_law(
         return np.stack([power, parameters[0] * power * np.log(x)], axis=1) / sigma[:, None]
 
     wide = np.array([np.inf, _FARTHEST])
-    found = least_squares(residual, [1.0, 0.0], slopes, bounds=(-wide, wide), x_scale="jac", xtol=1e-13, ftol=1e-13)
-    if abs(found.x[1]) > 0.99 * _FARTHEST:
+    options: dict[str, Any] = {"x_scale": "jac", "xtol": 1e-13, "ftol": 1e-13}
+    found = least_squares(residual, [1.0, 0.0], jac=slopes, bounds=(-wide, wide), **options)  # pyright: ignore[reportArgumentType]
+    if abs(found.x[1]) > 0.99 * _FARTHEST or np.linalg.cond(found.jac) > _FLAT:
         reason = "no power of the width describes the values"
         return PowerLaw(np.nan, np.nan, np.nan, np.nan, 0, np.nan, used, reason)
     exponent = leading + float(found.x[1])
@@ -145,9 +149,10 @@ def _prepare(
     if n.ndim != 1 or not n.shape == v.shape == e.shape or np.any(n <= 0):
         raise ValueError(f"positive widths, values and errors (n,) are wanted: {n.shape}, {v.shape}, {e.shape}")
     used = np.isfinite(v) & np.isfinite(e)
-    known = bool(np.any(e[used] > 0))
+    fluctuates = e > _ROUNDING * np.abs(v)
+    known = bool(np.any(fluctuates[used]))
     if known:
-        used &= e > 0
+        used &= fluctuates
     n, v, e = n[used], v[used], e[used]
     sigma = e if known else np.abs(v)
     return n, n / _pivot(n), v * n**-leading, sigma * n**-leading, used, known
@@ -163,11 +168,7 @@ def _too_weak(n: Array, scaled: Array, sigma: Array, known: bool, significance: 
         return "" if np.unique(n).size > 1 and np.all(sigma > 0) else "fewer than two widths have a value"
     height = abs((scaled / sigma**2).sum() / (1 / sigma**2).sum())
     clear = np.unique(n[height > significance * sigma]).size
-    return (
-        ""
-        if clear > 1
-        else f"{clear} width(s) can be expected {significance:g} errors away from zero: a flow needs two"
-    )
+    return "" if clear > 1 else f"{clear} width(s) should be {significance:g} errors away from zero: a flow needs two"
 
 
 def _goodness(chi2: float, dof: int) -> tuple[float, int, float]:

@@ -9,7 +9,9 @@ from nnqft.couplings.flow import beta_function, slope
 from nnqft.spec.grid import Architecture
 from nnqft.spec.model import Scan
 from nnqft.stages.couplings import DIMS, fits, model_names, no_fit, vertices
+from nnqft.stages.depth import flow_with_depth
 from nnqft.stages.layout import Layout, by_points, coordinates, dataset
+from nnqft.stages.potential import flow_with_sigma
 from nnqft.stages.widths import flow_with_width
 from nnqft.storage.integrals import IntegralCache
 from nnqft.storage.product import read_tree, write_receipt, write_tree
@@ -40,7 +42,8 @@ def flow(
 ) -> xr.Dataset:
     """beta_lambda with error and theory, slope of log |lambda_0| against log Lambda, width exponents."""
     variables = _betas(scan, group, cumulants, cache) | _slopes(scan, fitted)
-    variables |= flow_with_width(scan, cumulants, fitted, theory)
+    variables |= flow_with_width(scan, cumulants, fitted, theory) | flow_with_depth(scan, group, cumulants, theory)
+    variables |= flow_with_sigma(scan, group, cumulants, fitted)
     coords = coordinates(group) | {"width": np.array(scan.widths, dtype=np.int64)}
     coords |= {"cutoff": np.array(scan.couplings.cutoffs, dtype=np.float64), "model": model_names(scan)}
     coords["order"] = [k for k in sorted(scan.cumulants.orders) if k > 2]

@@ -40,7 +40,7 @@ def _correlators(scan: Scan, cumulants: xr.Dataset, theory: xr.Dataset) -> dict[
             cumulants[name].values[a][trusted], cumulants[f"{name}_replicate"].values[a][trusted], _masked(shape)
         )
         widths, leading = np.array(scan.widths)[trusted], 1 - order // 2
-        power, correction = (fit(widths, *data, leading) for fit in (power_law, width_correction))
+        power, correction = power_law(widths, *data, leading), width_correction(widths, *data, leading)
         found.enter("width_exponent", at, power.exponent, power.stderr, power.p_value, power.reason)
         found.enter("width_correction", at, correction.value, correction.stderr, correction.p_value, correction.reason)
     return found.variables(("architecture", "order"))
