@@ -105,8 +105,8 @@ def _predict(
     flow = potential_flow(values, replicates, sigmas[::-1], dimension)
     for a, u, error in zip(reversed(places), flow.values, flow.stderr, strict=True):
         _enter(found, "_lpa", (a, w), u, error)
-    whole = np.isfinite(np.concatenate([flow.values, flow.stderr], axis=1)).all(axis=1)
-    return ["" if good else flow.reason for good in reversed(whole.tolist())]
+    whole = np.asarray(np.isfinite(np.concatenate([flow.values, flow.stderr], axis=1)).all(axis=1))
+    return ["" if good else flow.reason for good in whole[::-1]]
 
 
 def _trusted(cumulants: xr.Dataset, places: list[int], w: int) -> NDArray[np.bool_]:
