@@ -81,7 +81,7 @@ def couplings_by_depth(
     kinds = theory["prediction"].sel(order=4).values if known else np.full(len(trusted), "none", dtype=object)
     rows = []
     for places, title in zip(found, names, strict=True):
-        chosen = few_widths(widths, np.isfinite(data["coupling"][places]).any(axis=0))
+        chosen = few_widths(widths, np.asarray(np.isfinite(data["coupling"][places]).any(axis=0)))
         for a in places:
             for w, width in enumerate(widths):
                 rows.append(

@@ -81,7 +81,7 @@ def couplings_by_sigma(flow: xr.Dataset, cumulants: xr.Dataset, found: list[list
         for power, order, u in ((1, 4, "u4"), (2, 6, "u6")):
             data = [flow[f"{u}{end}"].values for end in ("", "_stderr", "_lpa", "_lpa_stderr", "_tree")]
             trusted = cumulants["trusted"].sel(order=order).values.astype(bool) if order in known else None
-            chosen = few_widths(widths, np.isfinite(data[0][places]).any(axis=0))
+            chosen = few_widths(widths, np.asarray(np.isfinite(data[0][places]).any(axis=0)))
             for a in places:
                 for w, width in enumerate(widths):
                     scale, good = float(width) ** power, trusted is not None and trusted[a, w]
