@@ -42,6 +42,7 @@ rule all:
         rules.theory.output.receipt,
         rules.couplings.output.receipt,
         rules.flow.output.receipt,
+        rules.sixpoints.output.receipt,
         rules.action.output.receipt,
         rules.figures.input,
         rules.tables.output,

@@ -13,6 +13,7 @@ from nnqft.stages.flow import measure_flow
 from nnqft.stages.gallery import figures
 from nnqft.stages.layout import Layout
 from nnqft.stages.report import write_report
+from nnqft.stages.sixpoints import predict_six_points
 from nnqft.stages.tables import write_tables
 from nnqft.stages.theory import predict_theory
 
@@ -31,6 +32,10 @@ SMALL = {
     "couplings": {"cutoffs": [5.0, 20.0, 80.0], "models": [["lambda_0", "lambda_2"], ["lambda_0"]]},
 }
 
+STAGES = (
+    assemble, estimate_cumulants, predict_theory, fit_all_couplings, measure_flow, predict_six_points, measure_action,
+)  # fmt: skip
+
 
 @pytest.fixture(scope="session")
 def small_results(tmp_path_factory):
@@ -38,7 +43,7 @@ def small_results(tmp_path_factory):
     scan, layout = parse_scan(SMALL), Layout(tmp_path_factory.mktemp("results") / "small")
     for leaf in leaves(scan):
         generate(leaf, budget(scan), layout.leaf(leaf.name), "inline")
-    for stage in (assemble, estimate_cumulants, predict_theory, fit_all_couplings, measure_flow, measure_action):
+    for stage in STAGES:
         stage(scan, layout)
     return scan, layout
 

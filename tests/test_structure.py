@@ -18,6 +18,8 @@ HOMES = {
     "distributed": "cluster",
     "matplotlib": "figures",
     "diffrax": "couplings",
+    "iminuit": "couplings",
+    "gvar": "couplings",
 }
 
 

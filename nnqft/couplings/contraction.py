@@ -11,14 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnqft.core.packing import multisets, rank
+from nnqft.couplings.operators import legs_of, power_of
 from nnqft.couplings.quadrature import Rule
 from nnqft.couplings.trees import Legs
 
 Array = NDArray[np.float64]
 Integrals = dict[str, Array]
-
-LEGS = {"I4": 4, "I4_y2": 4, "A": 2, "I6": 6, "tree": 6}
-"""Legs of every integral."""
 
 TOLERANCE = {1: 1e-11, 2: 1e-10, 3: 1e-8}
 """By d_in: agreement of two successive rules."""
@@ -37,21 +35,21 @@ def contract(legs: Legs, rule: Rule, names: Sequence[str]) -> Integrals:
     n = legs.n
     first, second = multisets(n, 2).T
     pairs, triples = len(first), len(multisets(n, 3)) if "I6" in names else 0
-    total = {"I4": np.zeros((pairs,) * 2), "I4_y2": np.zeros((pairs,) * 2), "I6": np.zeros((triples,) * 2)}
+    fours = {name: power_of(name) for name in names if legs_of(name) == 4}
+    total = {name: np.zeros((pairs,) * 2) for name in fours} | {"I6": np.zeros((triples,) * 2)}
     a = np.zeros(pairs)
     for y, w in _in_chunks(rule, min(_CHUNK, max(1, _WORK // max(pairs, triples)))):
         k = legs.leg(y)
         product = k[first] * k[second]
         weighted = product * w
         a += weighted.sum(axis=1)
-        if "I4" in names:
-            total["I4"] += weighted @ product.T
-        if "I4_y2" in names:
-            total["I4_y2"] += (weighted * np.sum(y * y, axis=1)) @ product.T
+        square = np.sum(y * y, axis=1)
+        for name, power in fours.items():
+            total[name] += (weighted * square**power if power else weighted) @ product.T
         if "I6" in names:
             triple = legs.triples_of(k)
             total["I6"] += (triple * w) @ triple.T
-    return {name: a if name == "A" else total[name][_halves(n, LEGS[name])] for name in names}
+    return {name: a if name == "A" else total[name][_halves(n, legs_of(name))] for name in names}
 
 
 def _in_chunks(rule: Rule, size: int) -> Iterator[Rule]:
@@ -74,7 +72,7 @@ def converge(legs: Legs, d: int, names: Sequence[str], rule: Callable[[int], Rul
     coarse = contract(legs, rule(_NODES[0]), names)
     for nodes in _NODES[1:]:
         fine = contract(legs, rule(nodes), names)
-        if all(np.all(np.abs(fine[k] - coarse[k]) <= tolerance * _bound(fine[k], n, LEGS[k])) for k in names):
+        if all(np.all(np.abs(fine[k] - coarse[k]) <= tolerance * _bound(fine[k], n, legs_of(k))) for k in names):
             return fine
         coarse = fine
     raise RuntimeError(f"a vertex integral has not converged with {_NODES[-1]} Gauss-Legendre nodes a panel")
@@ -96,7 +94,7 @@ def converge_tree(
     coarse = integrate(_TREE_NODES[d][0])
     for nodes in _TREE_NODES[d][1:]:
         fine = integrate(nodes)
-        norm = np.sqrt(np.diagonal(fine[0]))
+        norm = np.sqrt(np.maximum(np.diagonal(fine[0]), 0.0))
         bounds = [np.multiply.outer(norm, norm)]
         for slope in fine[1:]:
             size = np.max(np.abs(slope) / np.where(norm > 0, norm, np.inf), axis=1, initial=0.0)

@@ -102,6 +102,23 @@ def slope(cutoffs: ArrayLike, coupling: ArrayLike, replicates: ArrayLike | None)
     return Slope(value, stderr, refits)
 
 
+def relevance(fit: Slope, significance: float = 3.0) -> str:
+    """What the slope s = dlog |g| / dlog Lambda makes of a coupling: relevant, marginal, irrelevant; empty if unknown.
+
+    In Wilson's sense, as Lambda falls: a relevant coupling grows (s < 0), an irrelevant one dies out (s > 0); marginal
+    is one whose |s| is below 1e-3, or below `significance` standard errors and 0.1. Of two relevant couplings the one
+    with the larger |s| grows faster, and is the more suppressed at large Lambda: kappa before lambda (HMS, section 4).
+    """
+    if not np.isfinite(fit.value):
+        return ""
+    error = significance * fit.stderr if np.isfinite(fit.stderr) else 0.0
+    if abs(fit.value) < 1e-3 or abs(fit.value) < min(error, 0.1):
+        return "marginal"
+    if abs(fit.value) < error:
+        return ""
+    return "relevant" if fit.value < 0 else "irrelevant"
+
+
 def _no_logarithm(logs: Array, values: Array, samples: Array) -> str:
     """Why log |coupling| has no slope; empty if it has one."""
     if np.unique(logs).size < 2:

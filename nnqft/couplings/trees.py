@@ -4,7 +4,8 @@
     G6c = (24 lambda)^2 sum_{10 splits} tree - 720 kappa I6
 
 (Halverson, Maiti, Stoner, arXiv:2008.08601, section 4). It is the quadratic form of the matrix K_w(y, z) over the nodes
-of a rule on the products of three legs, so all splits of all components are one matrix over triples. Kernels do not
+of a rule on the products of three legs, so all splits of all components are one matrix over triples. Other quartic
+operators (:mod:`nnqft.couplings.tree_design`) have other sources at the ends of the propagator. Kernels do not
 change when y and z are reflected together; with a rule that has these symmetries, K_w falls apart into one block for
 every character of the 2^d reflections, and one 2^d-th of its entries is computed.
 
@@ -32,15 +33,34 @@ _MOST = 4096  # nodes an orthant
 
 @dataclass(frozen=True)
 class Legs:
-    """leg(y) (n, m) for nodes y (m, d); propagator(y, z) for nodes (..., d) that broadcast; n points."""
+    """leg(y) (n, m) for nodes y (m, d); propagator(y, z) for nodes (..., d) that broadcast; n points.
+
+    powers, single: the sources of the propagator, |y|^2k K_a K_b K_c for every k in `powers`, then K_c if `single`.
+    """
 
     leg: Callable[[Array], Array]
     propagator: Callable[[Array, Array], Array]
     n: int
+    powers: tuple[int, ...] = (0,)
+    single: bool = False
 
-    def triples(self, y: Array) -> Array:
-        """Products of three legs at nodes (m, d): (triples, m)."""
-        return self.triples_of(self.leg(y))
+    @property
+    def legs(self) -> NDArray[np.int64]:
+        """The legs of every source, 3 or 1: their order is by k, then by component."""
+        return np.repeat([3, 1], [len(self.powers) * len(multisets(self.n, 3)), self.n * self.single])
+
+    @property
+    def degrees(self) -> NDArray[np.int64]:
+        """The degree in y of every source whose legs have degree 1."""
+        factor = np.repeat(self.powers, len(multisets(self.n, 3))).astype(np.int64)
+        return self.legs + 2 * np.append(factor, np.zeros(self.n * self.single, dtype=np.int64))
+
+    def sources(self, y: Array) -> Array:
+        """All sources at nodes (m, d): (sources, m)."""
+        k, square = self.leg(y), np.sum(y * y, axis=1)
+        triple = self.triples_of(k) if self.powers else k[:0]
+        parts = [triple * square**power if power else triple for power in self.powers]
+        return np.concatenate([*parts, k] if self.single else parts)
 
     def triples_of(self, k: Array) -> Array:
         """Products of three of the legs k (n, m)."""
@@ -62,13 +82,13 @@ class Curve:
 
 
 def tree_matrix(legs: Legs, rule: Rule) -> Array:
-    """The matrix (triples, triples) of all trees over one rule, symmetric under reflections, for y and z.
+    """The matrix (sources, sources) of all trees over one rule, symmetric under reflections, for y and z.
 
     Raises RuntimeError for rules with too many nodes.
     """
     y, w = positive(rule)
     _check_size(len(w))
-    total = np.zeros((len(multisets(legs.n, 3)),) * 2)
+    total = np.zeros((len(legs.legs),) * 2)
     starts = range(0, len(w), _BLOCK)
     for i in starts:
         left = _Folded.of(legs, y[i : i + _BLOCK], w[i : i + _BLOCK])
@@ -83,7 +103,7 @@ def tree_slope(legs: Legs, surface: Rule, volume: Rule) -> Array:
     """The derivative of :func:`tree_matrix` in Lambda: one vertex on the surface, the other in the volume."""
     (y, w), (z, v) = positive(surface), positive(volume)
     _check_size(len(v))
-    total = np.zeros((len(multisets(legs.n, 3)),) * 2)
+    total = np.zeros((len(legs.legs),) * 2)
     for i in range(0, len(w), _BLOCK):
         left = _Folded.of(legs, y[i : i + _BLOCK], w[i : i + _BLOCK])
         for j in range(0, len(v), _BLOCK):
@@ -101,7 +121,7 @@ def curve_matrix(legs: Legs, curve: Curve, nodes: int) -> Array:
     d = y.shape[-1]
     flat, weights = y.reshape(-1, d), (jacobian * half * w).ravel()
     _check_size(len(weights))
-    amplitude = legs.triples(flat) * weights
+    amplitude = legs.sources(flat) * weights
     own = np.repeat(np.arange(len(u)), nodes)
     signs = (1, -1) if curve.mirrored else (1,)
     images = [_panel_of(sign * curve.at(panel[:, 0], middle[:, 0])[0], curve)[own] for sign in signs]
@@ -120,7 +140,7 @@ def curve_matrix(legs: Legs, curve: Curve, nodes: int) -> Array:
         at_node = amplitude @ kernel.T
         for sign in signs:
             near = legs.propagator(flat[part, None], sign * z[part]) * steps[part]
-            products = legs.triples(sign * z[part].reshape(-1, d)).reshape(-1, *near.shape)
+            products = legs.sources(sign * z[part].reshape(-1, d)).reshape(-1, *near.shape)
             at_node += np.einsum("ak,sak->sa", near, products)
         total += amplitude[:, part] @ at_node.T
     return (total + total.T) / 2
@@ -128,7 +148,7 @@ def curve_matrix(legs: Legs, curve: Curve, nodes: int) -> Array:
 
 @dataclass(frozen=True)
 class _Folded:
-    """Nodes (m, d) of one orthant and sums over their images of weight times three legs, (characters, triples, m)."""
+    """Nodes (m, d) of one orthant and sums over their images of weight times source, (characters, sources, m)."""
 
     y: Array
     amplitude: Array
@@ -136,7 +156,7 @@ class _Folded:
     @classmethod
     def of(cls, legs: Legs, y: Array, w: Array) -> "_Folded":
         signs, characters = _reflections(y.shape[1])
-        images = legs.triples((signs[:, None] * y).reshape(-1, y.shape[1])).reshape(-1, len(signs), len(w)) * w
+        images = legs.sources((signs[:, None] * y).reshape(-1, y.shape[1])).reshape(-1, len(signs), len(w)) * w
         return cls(y, np.einsum("cs,tsm->ctm", characters, images))
 
 

@@ -1,5 +1,6 @@
 """Whether everything that a scan asks for can be measured."""
 
+from importlib.util import find_spec
 from pathlib import Path
 
 from nnqft.core.errors import InputError
@@ -18,7 +19,8 @@ def check(scan: Scan, source: str) -> Scan:
     """The scan itself, when all of it can be measured.
 
     Raises:
-        InputError: for an unknown network, activation or option, an ensemble whose correlators are infinite, an
+        InputError: for an unknown network, activation or option, an optional package that is not installed, an
+            ensemble whose correlators are infinite, an
             estimator or sampler that a network does not allow, statistics too large for memory, or fewer networks than
             the jackknife needs.
     """
@@ -40,6 +42,9 @@ def check(scan: Scan, source: str) -> Scan:
             what = f"the stores of its correlators and replicates would take {needed / 2**30:.0f} GiB of memory"
             remedy = f"select components (cumulants.components.{points}), or use fewer points, orders or replicates"
             raise InputError(f"{source}: points.{points}", what, remedy)
+    if scan.couplings.asymmetric and find_spec("iminuit") is None:
+        remedy = 'install it (pip install "nnqft[minuit]"), or leave the key out'
+        raise InputError(f"{source}: couplings.asymmetric", "needs iminuit, which is not installed", remedy)
     groups = budget(scan).pilot * min(scan.ensemble.block, SUBBATCHES)
     if groups < scan.ensemble.replicates:
         raise InputError(

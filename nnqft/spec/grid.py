@@ -1,7 +1,7 @@
 """From a scan to its architectures, in the order written."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
@@ -30,6 +30,8 @@ class Architecture:
     coordinates: tuple[tuple[float, ...], ...]
     options: str = "{}"
     """Canonical JSON of the network's own options."""
+    heldout: str = ""
+    """Name of the same ensemble on its held-out points, if it has any."""
 
     @property
     def x(self) -> NDArray[np.float64]:
@@ -59,12 +61,25 @@ def architecture(
 
 
 def architectures(scan: Scan) -> list[Architecture]:
-    """All architectures of a scan in the order written; swept ones are named ``family[key=value,...]``."""
-    return [a for name, family in scan.architectures.items() for a in _resolve(scan, name, family)]
+    """All architectures of a scan in the order written; swept ones are named ``family[key=value,...]``.
+
+    Those with held-out points come a second time after all others, on these and named ``name@points``.
+    """
+    found = [a for name, family in scan.architectures.items() for a in _resolve(scan, name, family)]
+    return found + [_elsewhere(scan, a) for a in found if a.heldout]
+
+
+def _elsewhere(scan: Scan, a: Architecture) -> Architecture:
+    points = a.heldout.rpartition("@")[2]
+    return replace(a, name=a.heldout, points=points, coordinates=_coordinates(scan, points), heldout="")
+
+
+def _coordinates(scan: Scan, points: str) -> tuple[tuple[float, ...], ...]:
+    return tuple(tuple(float(c) for c in row) for row in scan.points[points])
 
 
 def sweeps(group: Sequence[Architecture], key: str) -> list[list[int]]:
-    """Positions in `group` of two or more architectures of one family that differ in `key` alone, its values rising.
+    """Positions in `group` of two or more architectures of one family each, that differ in `key` alone, values rising.
 
     key: a hyperparameter that may be swept. Sweeps are in the order in which their first members stand in the group.
     """
@@ -79,13 +94,14 @@ def _resolve(scan: Scan, name: str, family: ArchitectureFamily) -> Iterator[Arch
     values = [value if isinstance(value := getattr(family, key), list) else [value] for key in SWEEPABLE]
     order = [*family.swept, *(key for key in SWEEPABLE if key not in family.swept)]
     by_key: dict[str, list[Any]] = dict(zip(SWEEPABLE, values, strict=True))
-    coordinates = tuple(tuple(float(c) for c in row) for row in scan.points[family.points])
+    coordinates = _coordinates(scan, family.points)
     for choice in product(*(by_key[key] for key in order)):
         chosen = dict(zip(order, choice, strict=True))
         chosen["activation"] = chosen["activation"] or NO_CHOICE
         label = ",".join(f"{key}={chosen[key]!r}" for key in family.swept)
         full = f"{name}[{label}]" if label else name
-        options = canonical_json(family.options)
+        heldout = f"{full}@{family.heldout}" if family.heldout else ""
         yield Architecture(
-            full, name, family.network, points=family.points, coordinates=coordinates, options=options, **chosen
-        )
+            full, name, family.network, points=family.points, coordinates=coordinates,
+            options=canonical_json(family.options), heldout=heldout, **chosen,
+        )  # fmt: skip

@@ -24,6 +24,7 @@ SWEEPABLE = ("activation", "depth", "sigma_w", "sigma_b")
 """Hyperparameters that may be given as a list."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_COUPLING = re.compile(r"lambda_(nl|0|[2468]|1[02468])")
 
 
 def _no_bool(value: Any) -> Any:
@@ -61,7 +62,15 @@ Sampler = Literal["conditional", "weights", "tilted"]
 Estimator = Literal["auto", "total", "marginal", "product"]
 Pattern = Annotated[str, Field(pattern=r"^[A-Za-z]{4,8}$")]
 Index = Annotated[int, Field(ge=0, le=63), BeforeValidator(_no_bool)]
-Coupling = Literal["lambda_0", "lambda_2", "lambda_nl"]
+
+
+def _coupling(value: str) -> str:
+    if not _COUPLING.fullmatch(value):
+        raise ValueError(f"no coupling {value!r}; use lambda_0, lambda_2, ..., lambda_18 or lambda_nl")
+    return value
+
+
+Coupling = Annotated[str, AfterValidator(_coupling), Field(json_schema_extra={"pattern": rf"^{_COUPLING.pattern}$"})]
 
 
 def _distinct(values: list[Any]) -> list[Any]:
@@ -91,6 +100,8 @@ class ArchitectureFamily(_Section):
     """What else the network's kind lets one choose (its page in the documentation); not swept."""
     points: Name
     """Name of the point set on which the outputs are measured."""
+    heldout: Name | None = None
+    """A second point set, measured too: couplings fitted on `points` must predict the correlators there."""
     sampler: Sampler | None = None
     """This family's own `ensemble.sampler`."""
     estimator: Estimator | None = None
@@ -172,8 +183,17 @@ class Cumulants(_Section):
         return data if self.components else {key: value for key, value in data.items() if key != "components"}
 
 
+class Truncation(_Section):
+    """The operators that a model leaves out, as an error with a prior (docs/couplings.md)."""
+
+    operators: Annotated[list[Coupling], Field(min_length=1), AfterValidator(_distinct)] = ["lambda_2"]
+    """Those of them that are not in a model may contribute to its data what its own couplings cannot absorb."""
+    naturalness: Annotated[Real, Field(gt=0)] = 1.0
+    """Standard deviation of the prior, in units of the coupling with which the operator alone were as large as G4c."""
+
+
 class Couplings(_Section):
-    """Effective couplings fitted to the four-point cumulants."""
+    """Effective couplings fitted to the four- and six-point cumulants."""
 
     cutoffs: Annotated[list[PositiveSigma], Field(min_length=1), AfterValidator(_distinct)] = [7, 10, 20, 50, 100, 1000]
     """Box cutoffs Lambda of the vertex integrals."""
@@ -182,7 +202,15 @@ class Couplings(_Section):
         Field(min_length=1),
         AfterValidator(_distinct),
     ] = [["lambda_0"]]
-    """Sets of couplings fitted together."""
+    """Sets of couplings fitted together: lambda_0, lambda_nl, and lambda_2k for the monomials (y^2)^k."""
+    svd_cut: Annotated[Real, Field(ge=0, le=1)] = 1e-6
+    """Modes of the correlation matrix are kept whose eigenvalue is at least this fraction of the largest."""
+    truncation: Truncation | None = None
+    """Errors of truncation; none if not given."""
+    average: Literal["aic", "evidence"] | None = None
+    """Average lambda_0 over the models, weighted by Akaike's criterion or by their evidence; not if not given."""
+    asymmetric: bool = False
+    """Fit quartic couplings and kappa together, non-linearly, with asymmetric errors (needs nnqft[minuit])."""
 
 
 Coordinates = Annotated[list[Real], Field(min_length=1, max_length=64)]
@@ -231,7 +259,18 @@ class Scan(_Section):
             if family.points not in self.points:
                 known = ", ".join(sorted(self.points))
                 raise ValueError(f"architectures.{name}.points: no point set {family.points!r}; defined are: {known}")
+            self._check_heldout(name, family)
         return self
+
+    def _check_heldout(self, name: str, family: ArchitectureFamily) -> None:
+        where, other = f"architectures.{name}.heldout", family.heldout
+        if other is None:
+            return
+        if other not in self.points or other == family.points:
+            known = ", ".join(sorted(set(self.points) - {family.points})) or "none"
+            raise ValueError(f"{where}: no other point set {other!r}; defined are: {known}")
+        if len(self.points[other][0]) != len(self.points[family.points][0]):
+            raise ValueError(f"{where}: {other} has another number of coordinates; give points of the same dimension")
 
     def basis(self, points: str) -> Basis:
         """The components of the correlators on a point set: its number of points for all of them, or a selection."""

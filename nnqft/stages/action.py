@@ -22,12 +22,13 @@ from nnqft.couplings.finite_set import (
     principal,
     transform,
 )
-from nnqft.couplings.vertices import design
+from nnqft.couplings.operators import design
 from nnqft.estimation.jackknife import stderr
 from nnqft.spec.grid import Architecture
 from nnqft.spec.model import Scan
-from nnqft.stages.couplings import model_names, vertices
+from nnqft.stages.couplings import model_names
 from nnqft.stages.layout import DIMENSION, Layout, by_points, component_coordinates, coordinates, dataset
+from nnqft.stages.vertices import vertices
 from nnqft.storage.product import read_tree, write_receipt, write_tree
 
 Array = NDArray[np.float64]
@@ -209,7 +210,7 @@ def _continuum(scan: Scan, architecture: Architecture, fitted: xr.Dataset, a: in
     """G4c (widths, models, quads) of the couplings fitted at the largest cutoff; NaN where there are none."""
     k = int(np.argmax(scan.couplings.cutoffs))
     basis = scan.basis(architecture.points)
-    integrals = vertices(architecture, [scan.couplings.cutoffs[k]], basis).integrals
+    integrals = vertices(architecture, [scan.couplings.cutoffs[k]], basis, None, scan.couplings.models).integrals
     found = np.full((len(scan.widths), len(scan.couplings.models), number(basis, 4)), np.nan)
     if integrals is None:
         return found

@@ -5,79 +5,108 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from nnqft.couplings.flow import beta_function, slope
-from nnqft.spec.grid import Architecture
+from nnqft.couplings.flow import Beta, beta_function, finite_difference_beta, relevance, slope
+from nnqft.couplings.sextic import sextic_beta
+from nnqft.estimation.jackknife import stderr as jackknife_stderr
 from nnqft.spec.model import Scan
-from nnqft.stages.couplings import DIMS, fits, model_names, no_fit, vertices
+from nnqft.stages.couplings import DIMS, Stores, model_names, read_groups
 from nnqft.stages.depth import flow_with_depth
+from nnqft.stages.fits import CellFit, Integrals, find_integrals, fits, no_fit
 from nnqft.stages.layout import Layout, by_points, coordinates, dataset
 from nnqft.stages.potential import flow_with_sigma
 from nnqft.stages.widths import flow_with_width
 from nnqft.storage.integrals import IntegralCache
-from nnqft.storage.product import read_tree, write_receipt, write_tree
+from nnqft.storage.product import write_receipt, write_tree
 
-NO_KAPPA = "beta_kappa needs the six-point fit, which this version does not make"
+RUNNING = {"lambda": "lambda_0", "kappa": "kappa"}
+"""Couplings whose running is stored, by their names there."""
 
 
 def measure_flow(scan: Scan, layout: Layout) -> None:
     """Measure the running of every coupling."""
-    cumulants, fitted, theory = (read_tree(layout.store(s)) for s in ("cumulants", "couplings", "theory"))
+    cumulants, couplings, theory = (read_groups(layout, s, scan) for s in ("cumulants", "couplings", "theory"))
     cache = IntegralCache(layout.integrals)
-    groups = {
-        p: flow(scan, group, cumulants[p].to_dataset().load(), fitted[p].to_dataset().load(),
-                theory[p].to_dataset().load(), cache)
-        for p, group in by_points(scan).items()
-    }  # fmt: skip
+    groups = {points: flow(scan, points, cumulants, couplings, theory, cache) for points in by_points(scan)}
     sha = write_tree(layout.store("flow"), groups, {})
     write_receipt(layout.receipt("flow"), {"store": "flow.zarr", "sha256": sha})
 
 
 def flow(
     scan: Scan,
-    group: list[Architecture],
-    cumulants: xr.Dataset,
-    fitted: xr.Dataset,
-    theory: xr.Dataset,
+    points: str,
+    cumulants: Stores,
+    couplings: Stores,
+    theory: Stores,
     cache: IntegralCache | None = None,
 ) -> xr.Dataset:
-    """beta_lambda with error and theory, slope of log |lambda_0| against log Lambda, width exponents."""
-    variables = _betas(scan, group, cumulants, cache) | _slopes(scan, fitted)
-    variables |= flow_with_width(scan, cumulants, fitted, theory) | flow_with_depth(scan, group, cumulants, theory)
-    variables |= flow_with_sigma(scan, group, cumulants, fitted)
+    """Beta functions with errors and theory, slopes of log |g| against log Lambda, width exponents: one point set."""
+    group, data, fitted, exact = by_points(scan)[points], cumulants[points], couplings[points], theory[points]
+    variables = _betas(scan, find_integrals(scan, group, data, cache), data, exact)
+    variables |= _slopes(scan, fitted) | _differences(scan, fitted) | flow_with_width(scan, data, fitted, exact)
+    variables |= flow_with_depth(scan, group, data, exact) | flow_with_sigma(scan, group, data, fitted)
     coords = coordinates(group) | {"width": np.array(scan.widths, dtype=np.int64)}
     coords |= {"cutoff": np.array(scan.couplings.cutoffs, dtype=np.float64), "model": model_names(scan)}
     coords["order"] = [k for k in sorted(scan.cumulants.orders) if k > 2]
     return dataset(variables, coords, "flow of the effective couplings with cutoff and width")
 
 
-def _betas(scan: Scan, group: list[Architecture], cumulants: xr.Dataset, cache: IntegralCache | None) -> dict[str, Any]:
-    c = scan.couplings
-    shape = len(group), len(scan.widths), len(c.cutoffs), len(c.models)
-    names = [f"beta_{g}{suffix}" for g in ("lambda", "kappa") for suffix in ("", "_stderr", "_theory")]
-    numbers = {name: np.full(shape, np.nan) for name in names}
-    integrals = [vertices(a, c.cutoffs, scan.basis(a.points), cache) for a in group]
+def _betas(scan: Scan, integrals: list[Integrals], cumulants: xr.Dataset, theory: xr.Dataset) -> dict[str, Any]:
+    """beta(lambda_0) and beta(kappa) of every fit."""
+    shape = len(integrals), len(scan.widths), len(scan.couplings.cutoffs), len(scan.couplings.models)
+    numbers = {f"beta_{g}{end}": np.full(shape, np.nan) for g in RUNNING for end in ("", "_stderr", "_theory")}
     status = np.full(shape, "", dtype=object)
     status[:] = no_fit(integrals, cumulants)[:, None, None, None]
-    for found in fits(scan, integrals, cumulants):
-        if "lambda_0" not in found.model:
-            status[found.position] = f"{'+'.join(found.model)} has no lambda_0"
-            continue
-        beta = beta_function(found.fit, found.data, found.samples, found.design, found.design_slope, found.cutoff)
-        i = found.model.index("lambda_0")
-        for suffix, values in (("", beta.values), ("_stderr", beta.stderr), ("_theory", beta.theory)):
-            numbers[f"beta_lambda{suffix}"][found.position] = values[i]
-        status[found.position] = "; ".join(filter(None, [found.fit.reason, NO_KAPPA]))
+    for own in fits(scan, integrals, cumulants, theory):
+        found = _running(own, integrals)
+        for g, beta in found.items():
+            i = own.model.index("lambda_0") if g == "lambda" else 0
+            for end, values in (("", beta.values), ("_stderr", beta.stderr), ("_theory", beta.theory)):
+                numbers[f"beta_{g}{end}"][own.position] = values[i]
+        without = "" if "lambda" in found else f"{'+'.join(own.model)} has no lambda_0"
+        status[own.position] = "; ".join(filter(None, [without, own.fit.reason, own.sextic_reason]))
     return {name: (DIMS, values) for name, values in numbers.items()} | {"status": (DIMS, status)}
 
 
+def _running(own: CellFit, integrals: list[Integrals]) -> dict[str, Beta]:
+    """The beta functions that one fit has."""
+    quartic = beta_function(own.fit, own.data, own.samples, own.design, own.design_slope, own.cutoff)
+    found = {"lambda": quartic} if "lambda_0" in own.model else {}
+    if own.sextic is not None:
+        a, _, k, _ = own.position
+        six = integrals[a].six
+        assert six is not None
+        trees, slopes = six.between(own.model, own.model, k), six.between(own.model, own.model, k, slope=True)
+        found["kappa"] = sextic_beta(own.sextic, own.fit, quartic, trees, slopes, six.I6_slope[k], own.cutoff)
+    return found
+
+
 def _slopes(scan: Scan, fitted: xr.Dataset) -> dict[str, Any]:
-    """Slope of log |lambda_0| against log Lambda over all cutoffs, for each (architecture, width, model)."""
-    values, samples = fitted["lambda_0"].values, fitted["lambda_0_replicate"].values
-    shape = (*values.shape[:2], values.shape[3])
-    found, error = np.full(shape, np.nan), np.full(shape, np.nan)
-    status = np.full(shape, "", dtype=object)
-    for a, w, m in np.ndindex(shape):
-        fit = slope(scan.couplings.cutoffs, values[a, w, :, m], samples[a, w, :, m].T)
-        found[a, w, m], error[a, w, m], status[a, w, m] = fit.value, fit.stderr, fit.reason
-    dims = ("architecture", "width", "model")
-    return {"slope_lambda": (dims, found), "slope_lambda_stderr": (dims, error), "slope_status": (dims, status)}
+    """Slope of log |g| against log Lambda over all cutoffs and what it means, for each (architecture, width, model)."""
+    dims, found = ("architecture", "width", "model"), {}
+    for g, name in RUNNING.items():
+        values, samples = fitted[name].values, fitted[f"{name}_replicate"].values
+        shape = (*values.shape[:2], values.shape[3])
+        numbers = {end: np.full(shape, np.nan) for end in ("", "_stderr")}
+        words = {end: np.full(shape, "", dtype=object) for end in ("_status", "_relevance")}
+        for a, w, m in np.ndindex(shape):
+            fit = slope(scan.couplings.cutoffs, values[a, w, :, m], samples[a, w, :, m].T)
+            numbers[""][a, w, m], numbers["_stderr"][a, w, m] = fit.value, fit.stderr
+            words["_status"][a, w, m], words["_relevance"][a, w, m] = fit.reason, relevance(fit)
+        found |= {f"slope_{g}{end}": (dims, v) for end, v in numbers.items()}
+        found |= {f"{'slope_' if end == '_status' else ''}{g}{end}": (dims, v) for end, v in words.items()}
+    return found
+
+
+def _differences(scan: Scan, fitted: xr.Dataset) -> dict[str, Any]:
+    """Beta functions by finite differences of the measured couplings between neighbouring cutoffs."""
+    cutoffs = np.array(scan.couplings.cutoffs, dtype=np.float64)
+    order = np.argsort(cutoffs)
+    found = {}
+    for g, name in RUNNING.items():
+        for end, given in (("", fitted[name].values), ("_stderr", fitted[f"{name}_replicate"].values)):
+            beta = np.full(given.shape, np.nan)
+            if len(cutoffs) > 1:
+                at_cutoffs = np.moveaxis(given, 2, 0)[order]
+                beta = np.moveaxis(finite_difference_beta(cutoffs[order], at_cutoffs)[np.argsort(order)], 0, 2)
+            found[f"beta_{g}_difference{end}"] = DIMS, jackknife_stderr(beta, axis=-1) if end else beta
+    return found

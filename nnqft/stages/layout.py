@@ -15,7 +15,7 @@ from nnqft.spec.model import Scan
 DIMENSION = {2: "pair", 4: "quad", 6: "sext", 8: "oct"}
 FORMATS = ("pdf", "png", "csv")
 TABLES = ("cumulants", "couplings", "agreement")
-STAGES = ("ensemble", "cumulants", "theory", "couplings", "flow", "action")
+STAGES = ("ensemble", "cumulants", "theory", "couplings", "flow", "sixpoints", "action")
 
 
 @dataclass(frozen=True)

@@ -72,8 +72,8 @@ def stage_status(scan: Scan, layout: Layout) -> dict[str, str]:
     """For each stage: `up to date`, `stale` (older than what it is made from) or `missing`."""
     newest = max((layout.leaf(leaf.name) / "manifest.json" for leaf in leaves(scan)), key=_age, default=None)
     inputs = {"ensemble": [newest] if newest else [], "cumulants": ["ensemble"], "theory": [],
-              "couplings": ["cumulants"], "flow": ["couplings", "theory"],
-              "action": ["couplings", "cumulants"]}  # fmt: skip
+              "couplings": ["cumulants", "theory"], "flow": ["couplings", "theory"],
+              "sixpoints": ["couplings", "cumulants", "theory"], "action": ["couplings", "cumulants"]}  # fmt: skip
     found = {}
     for stage in STAGES:
         receipt = layout.receipt(stage)

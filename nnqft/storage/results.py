@@ -45,6 +45,11 @@ class Results:
         """Couplings on the points themselves."""
         return self._open("action")
 
+    @cached_property
+    def sixpoints(self) -> xr.DataTree:
+        """Six-point functions predicted by the couplings."""
+        return self._open("sixpoints")
+
     def _open(self, stage: str) -> xr.DataTree:
         return read_tree(self.folder / f"{stage}.zarr")
 

@@ -10,8 +10,8 @@ from nnqft.core.selection import select
 from nnqft.nets.activations import ACTIVATIONS, Activation
 from nnqft.spec.grid import architectures
 from nnqft.spec.load import parse_scan
-from nnqft.stages import couplings as stage
-from nnqft.stages.couplings import vertices
+from nnqft.stages import vertices as stage
+from nnqft.stages.vertices import vertices
 from nnqft.storage.integrals import IntegralCache
 
 

@@ -216,7 +216,7 @@ def test_what_has_no_tree_is_refused(oracle):
         vertex_integrals("tanh", 1.0, 1.0, oracle.points["unit"], [2.0], names=("tree",))
     with pytest.raises(RuntimeError, match="a tree has not converged"):  # a cusp of width 1 / Lambda between directions
         vertex_integrals("erf", 1.0, 1.0, oracle.points["corners2"], [1e3], names=("tree",))
-    with pytest.raises(ValueError, match="over a box or a ball"):
+    with pytest.raises(ValueError, match="I6 and tree, not"):
         vertex_integrals("erf", 1.0, 1.0, oracle.points["unit"], [2.0], names=("I8",))
     with pytest.raises(ValueError, match="over a box or a ball"):
         vertex_integrals("erf", 1.0, 1.0, oracle.points["unit"], [2.0], region="cube")

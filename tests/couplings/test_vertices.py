@@ -146,7 +146,9 @@ def test_columns_of_the_design(oracle):
     np.testing.assert_allclose(columns[:, c(6, 0, 1, 2, 3), 0], by_hand, rtol=1e-13)
     np.testing.assert_array_equal(columns[..., 1], -24 * found["I4"])
     with pytest.raises(ValueError, match="a model is a list of couplings"):
-        design(found, ["lambda_4"])
+        design(found, ["lambda_3"])
+    with pytest.raises(ValueError, match="need the integrals I4_y4"):
+        design(found, ["lambda_0", "lambda_4"])
 
 
 def cpu_seconds(function):

@@ -102,9 +102,9 @@ def test_deviation_of_the_relu_four_point_function_is_five_over_n(hms):
 
 def test_relu_coupling_is_minus_twelve_and_a_half_and_runs_with_slope_minus_five(hms):
     scan, groups = hms
-    data, exact, group = groups["relu-ray"]
-    fitted = couplings(scan, group, data)
-    flowing = flow(scan, group, data, fitted, exact)
+    data, exact = ({points: found[i] for points, found in groups.items()} for i in (0, 1))
+    fitted = couplings(scan, "relu-ray", data, exact)
+    flowing = flow(scan, "relu-ray", data, {"relu-ray": fitted}, exact)
     scale = fitted["width"] * fitted["cutoff"] ** 5
     pulls = ((fitted["lambda_0"] * scale + 12.5) / (fitted["lambda_0_stderr"] * scale)).values
     assert np.abs(pulls).max() < 4
@@ -116,8 +116,8 @@ def test_relu_coupling_is_minus_twelve_and_a_half_and_runs_with_slope_minus_five
 
 def test_gauss_coupling_is_flagged_as_untrusted(hms):
     scan, groups = hms
-    data, _, group = groups["gauss-line"]
-    status = couplings(scan, group, data)["status"].values
+    data, exact = ({points: found[i] for points, found in groups.items()} for i in (0, 1))
+    status = couplings(scan, "gauss-line", data, exact)["status"].values
     assert all("not converged" in text for text in status.ravel())
 
 

@@ -19,12 +19,15 @@ from nnqft.stages.flow import measure_flow
 from nnqft.stages.gallery import figures
 from nnqft.stages.layout import Layout
 from nnqft.stages.report import write_report
+from nnqft.stages.sixpoints import predict_six_points
 from nnqft.stages.tables import write_tables
 from nnqft.stages.theory import predict_theory
 from nnqft.stages.verify import verify
 
 CHOSEN = {"patterns": ["aabb", "aaaabb"]}
-STAGES = (assemble, estimate_cumulants, predict_theory, fit_all_couplings, measure_flow, measure_action)
+STAGES = (
+    assemble, estimate_cumulants, predict_theory, fit_all_couplings, measure_flow, predict_six_points, measure_action,
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")

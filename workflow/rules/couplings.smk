@@ -1,7 +1,8 @@
-# Effective couplings at every cutoff, and their flow; the action on the points themselves.
+# Effective couplings at every cutoff, their flow, what they predict; the action on the points themselves.
 rule couplings:
     input:
         cumulants=rules.cumulants.output.receipt,
+        theory=rules.theory.output.receipt,
     output:
         receipt=f"{ROOT}/receipts/couplings.json",
     log:
@@ -45,6 +46,30 @@ rule flow:
         "flow of the couplings"
     script:
         "../scripts/flow.py"
+
+
+rule sixpoints:
+    input:
+        couplings=rules.couplings.output.receipt,
+        cumulants=rules.cumulants.output.receipt,
+        theory=rules.theory.output.receipt,
+    output:
+        receipt=f"{ROOT}/receipts/sixpoints.json",
+    log:
+        f"{ROOT}/logs/sixpoints.log",
+    benchmark:
+        f"{ROOT}/benchmarks/sixpoints.tsv"
+    conda:
+        "../envs/nnqft.yaml"
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        specification=SCAN.parameters("couplings", "cumulants"),
+    message:
+        "six-point functions from the couplings"
+    script:
+        "../scripts/sixpoints.py"
 
 
 rule action:

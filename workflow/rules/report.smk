@@ -3,6 +3,7 @@ rule report:
     input:
         rules.assemble.output.receipt,
         rules.action.output.receipt,
+        rules.sixpoints.output.receipt,
         rules.figures.input,
         rules.tables.output,
     output:

@@ -1,0 +1,144 @@
+"""couplings.zarr and sixpoints.zarr: every option of `couplings`, held-out points, and what is refused."""
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from nnqft.core.errors import InputError
+from nnqft.sampling import check as checking
+from nnqft.sampling.budget import budget
+from nnqft.sampling.cells import leaves
+from nnqft.spec.load import parse_scan
+from nnqft.stages.assemble import assemble
+from nnqft.stages.couplings import couplings, read_groups
+from nnqft.stages.cumulants import estimate_cumulants
+from nnqft.stages.ensemble import generate
+from nnqft.stages.layout import Layout
+from nnqft.stages.sixpoints import six_points
+from nnqft.stages.theory import predict_theory
+
+SCAN = {
+    "name": "held", "seed": 11,
+    "points": {
+        "ray": [[0.4], [0.8], [1.2]], "ray-near": [[0.3], [0.5], [0.9]],
+        "line": [[-1.0], [-0.2], [0.6]], "line-near": [[-0.7], [-0.1], [0.4]],
+    },
+    "architectures": {
+        "relu": {"activation": "relu", "points": "ray", "heldout": "ray-near"},
+        "erf": {"activation": "erf", "sigma_b": 1.0, "points": "line", "heldout": "line-near"},
+        "cos": {"network": "cosine", "points": "line"},
+        "deep": {"activation": "erf", "sigma_b": 1.0, "depth": 2, "points": "line"},
+        "tanh": {"activation": "tanh", "points": "ray"},
+    },
+    "widths": [6],
+    "ensemble": {"networks": 16384, "block": 2048, "replicates": 64},
+    "couplings": {"cutoffs": [4.0], "models": [["lambda_0"], ["lambda_0", "lambda_4"]]},
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory):
+    """(cumulants, theory): datasets by point set."""
+    scan, layout = parse_scan(SCAN), Layout(tmp_path_factory.mktemp("held"))
+    for leaf in leaves(scan):
+        generate(leaf, budget(scan), layout.leaf(leaf.name), "inline")
+    for stage in (assemble, estimate_cumulants, predict_theory):
+        stage(scan, layout)
+    return read_groups(layout, "cumulants", scan), read_groups(layout, "theory", scan)
+
+
+def fitted(measured, points, **options):
+    scan = parse_scan(SCAN | {"couplings": SCAN["couplings"] | options})
+    return couplings(scan, points, *measured)
+
+
+def test_kappa_and_lambda_of_relu_predict_the_held_out_points(measured):
+    found = fitted(measured, "ray").sel(architecture="relu", width=6, cutoff=4.0, model="lambda_0")
+    for name, exact, power in (("lambda_0", -12.5 / 6, 5), ("kappa", 371 / 3 / 36, 7)):
+        value, error = float(found[name]) * 4.0**power, float(found[f"{name}_stderr"]) * 4.0**power
+        assert value == pytest.approx(exact, abs=4 * error)
+        assert error < 0.1 * abs(exact)
+    assert found["heldout"] == "relu@ray-near"
+    assert 0 < float(found["mape_heldout"]) < 10
+    assert float(found["p_value_heldout"]) > 1e-3
+
+
+def test_erf_is_not_constant_and_fails_on_the_held_out_points(measured):
+    found = fitted(measured, "line").sel(architecture="erf", width=6, cutoff=4.0)
+    assert float(found["p_value"].sel(model="lambda_0")) < 1e-6
+    assert float(found["p_value_heldout"].sel(model="lambda_0")) < 1e-6
+    assert float(found["model_weight"].sum()) == pytest.approx(1)
+    assert float(found["model_weight"].sel(model="lambda_0+lambda_4")) > 0.99
+    assert np.isfinite(float(found["kappa"].sel(model="lambda_0+lambda_4")))
+
+
+def test_what_has_no_vertices_or_trees_says_so(measured):
+    status = fitted(measured, "line")["status"].sel(architecture="deep").values
+    assert all("one hidden layer only" in text for text in status.ravel())
+    tanh = fitted(measured, "ray").sel(architecture="tanh", width=6, cutoff=4.0, model="lambda_0")
+    assert np.isfinite(float(tanh["lambda_0"]))
+    assert np.isnan(float(tanh["kappa"]))
+    assert "closed form" in str(tanh["status"].values)
+
+
+def test_cosine_networks_have_vertices(measured):
+    found = fitted(measured, "line").sel(architecture="cos", width=6, cutoff=4.0, model="lambda_0")
+    assert np.isfinite([float(found[name]) for name in ("lambda_0", "lambda_mean", "kappa", "kappa_mean")]).all()
+
+
+def test_errors_of_truncation_widen_and_accept(measured):
+    plain = fitted(measured, "line").sel(architecture="erf", width=6, cutoff=4.0, model="lambda_0")
+    natural = fitted(measured, "line", truncation={"operators": ["lambda_2", "lambda_nl", "lambda_4"]})
+    found = natural.sel(architecture="erf", width=6, cutoff=4.0, model="lambda_0")
+    assert "lambda_0_truncation" not in plain
+    assert float(found["p_value"]) > 1e6 * float(plain["p_value"])
+    assert all(float(found[f"{g}_truncation"]) > 0 for g in ("lambda_0", "kappa"))
+
+
+def test_averages_over_models(measured):
+    for kind in ("aic", "evidence"):
+        found = fitted(measured, "line", average=kind).sel(architecture="erf", width=6, cutoff=4.0)
+        mean = float((found["model_weight"] * found["lambda_0"]).sum())
+        assert float(found["lambda_0_average"]) == pytest.approx(mean)
+        assert float(found["lambda_0_average_stderr"]) > 0
+
+
+def test_asymmetric_errors_surround_the_joint_fit(measured, monkeypatch):
+    pytest.importorskip("iminuit")
+    found = fitted(measured, "ray", asymmetric=True).sel(architecture="relu", width=6, cutoff=4.0, model="lambda_0")
+    for g in ("lambda_0", "kappa"):
+        assert float(found[f"{g}_lower"]) < 0 < float(found[f"{g}_upper"])
+        assert float(found[f"{g}_joint"]) == pytest.approx(float(found[g]), abs=float(found[f"{g}_stderr"]))
+    monkeypatch.setattr(checking, "find_spec", lambda name: None)
+    with pytest.raises(InputError, match=r"couplings.asymmetric: needs iminuit.*nnqft\[minuit\]"):
+        checking.check(parse_scan(SCAN | {"couplings": {"asymmetric": True}}), "scan.yaml")
+
+
+def test_six_points_are_predicted_from_elsewhere_or_the_other_half(measured):
+    scan, (cumulants, theory) = parse_scan(SCAN), measured
+    fits = {points: couplings(scan, points, cumulants, theory) for points in ("ray", "ray-near")}
+    here, there = (six_points(scan, points, cumulants, theory, fits) for points in ("ray", "ray-near"))
+    for found, name, source in ((here, "relu", "other half"), (there, "relu@ray-near", "points ray")):
+        one = found.sel(architecture=name, width=6, model="lambda_0")
+        assert source in str(one["source"].values)
+        assert float(one["p_value_gp"]) < 1e-6
+        assert float(one["mape_complete"]) < 0.3 * float(one["mape_lambda"]) < 0.3 * float(one["mape_gp"])
+        pulls = one["pull_complete"].values
+        assert np.abs(pulls).max() < 4
+        full = xr.where(np.isfinite(one["G6_complete"]), one["G6_complete"], 0)
+        rest = full - one["G6_lambda"]
+        np.testing.assert_allclose(rest, one["G6c_predicted"], rtol=1e-6, atol=1e-9 * np.abs(full).max())
+    tanh = here.sel(architecture="tanh", width=6, model="lambda_0")
+    assert np.isnan(tanh["G6_complete"]).all()
+    assert np.isfinite(tanh["G6_lambda"]).all()
+    assert "closed form" in str(tanh["status"].values)
+
+
+@pytest.mark.parametrize(
+    ("heldout", "message"), [("ray", "no other point set"), ("nowhere", "no other point set"), ("plane", "dimension")]
+)
+def test_held_out_points_are_checked(heldout, message):
+    points = SCAN["points"] | {"plane": [[0.1, 0.2]]}
+    relu = SCAN["architectures"]["relu"] | {"heldout": heldout}
+    with pytest.raises(InputError, match=rf"architectures.relu.heldout: .*{message}"):
+        parse_scan(SCAN | {"points": points, "architectures": {"relu": relu}}, "scan.yaml")
