@@ -36,10 +36,11 @@ CAPTION = (
     "(λ₀ and κ of the model {λ₀} at the largest cutoff). Points: measured, each σ_w another ensemble; error bars: "
     "jackknife standard errors; widths are moved sideways a little. Full lines with bands: the Wetterich flow in the "
     "local-potential approximation with k = σ_w (Erbin, Lahoche, Ousmane Samary, arXiv:2108.01403), started at the "
-    "largest σ_w from what was measured there; straight between the measured σ_w. The band is the statistical error "
-    "of the start; the error of the truncation is not known. Dotted: tree level from the same start, u₄ ∝ σ_w^(4−d), "
-    "u₆ ∝ σ_w^(6−2d). power: d log |u₄| / d log σ_w as measured. Only loops move u₄ and u₆ along the flow, and they "
-    "are suppressed by 1/N: at large N it is flat, and points that follow tree level are not explained by it."
+    "largest σ_w from what was measured there; straight between the measured σ_w, absent where it has become "
+    "singular. The band is the statistical error of the start; the error of the truncation is not known. Dotted: tree "
+    "level from the same start, u₄ ∝ σ_w^(4−d), u₆ ∝ σ_w^(6−2d). power: d log |u₄| / d log σ_w as measured. Only "
+    "loops move u₄ and u₆ along the flow, and they are suppressed by 1/N: at large N it is flat, and points that "
+    "follow tree level are not explained by it."
 )
 UNITS = {"u4": r"N\,u_4", "u6": r"N^2\,u_6"}
 
@@ -54,7 +55,7 @@ def plot(flow: xr.Dataset, cumulants: xr.Dataset, name: str = "") -> tuple[Figur
     found, remark = first(gauss)
     names = panel_names(flow, found)
     numbers = couplings_by_sigma(flow, cumulants, found, names)
-    figure, axes = panels(len(found), 2, PAGE, 2.7)
+    figure, axes = panels(len(found), 2, PAGE, 3.5)
     entries: dict[str, Line2D | Patch] = {}
     for places, title, row in zip(found, names, axes, strict=True):
         for coupling, panel in zip(UNITS, row, strict=True):
@@ -122,7 +123,7 @@ def _panel(axes: Axes, coupling: str, rows: list[dict]) -> dict[str, Line2D | Pa
         _bounded(axes, sign * measured, sign * everything)
     minus = "-" if sign < 0 else ""
     axes.set(xlabel=r"$\sigma_w$", ylabel=f"${minus}{UNITS[coupling]}$")
-    axes.legend(list(own.values()), list(own), loc="best")
+    axes.legend(list(own.values()), list(own), loc="upper center", bbox_to_anchor=(0.5, -0.2))
     entries: dict[str, Line2D | Patch] = {
         "measured": Line2D([], [], color="black", marker="o", linestyle="none"),
         "LPA flow from the largest $\\sigma_w$": Patch(facecolor="#bbbbbb", edgecolor="black", linewidth=0.6),

@@ -23,6 +23,7 @@ from nnqft.couplings.conventions import gauss_field, potential_start
 from nnqft.couplings.lpa import potential_flow
 from nnqft.couplings.widths import power_law
 from nnqft.estimation.jackknife import stderr
+from nnqft.figures.couplings import REJECTED
 from nnqft.spec.grid import Architecture, sweeps
 from nnqft.spec.model import Scan
 
@@ -67,7 +68,7 @@ def flow_with_sigma(scan: Scan, group: list[Architecture], cumulants: xr.Dataset
             _exponent(found, places, w, sigmas, dimension, trusted[:, 0])
             for a, why, good in zip(places, reasons, trusted, strict=True):
                 doubt = "" if good.all() else "correlators are not converged here (heavy tail)"
-                status[a, w] = "; ".join(filter(None, [why, doubt]))
+                status[a, w] = "; ".join(filter(None, [why, doubt, _rejected(scan, fitted, a, w)]))
     return {name: (DIMS, values) for name, values in found.items()} | {"potential_status": (DIMS, status)}
 
 
@@ -86,6 +87,17 @@ def _start(scan: Scan, architecture: Architecture, fitted: xr.Dataset, a: int, w
 
     quartic, sextic = coupling("lambda_0"), coupling("kappa")
     return potential_start(quartic[0], sextic[0], field), potential_start(quartic[1], sextic[1], field)
+
+
+def _rejected(scan: Scan, fitted: xr.Dataset, a: int, w: int) -> str:
+    """Which of the couplings is not constant, by the p-values of the fits."""
+    models = [str(model) for model in fitted["model"].values]
+    if MODEL not in models:
+        return ""
+    at = a, w, int(np.argmax(scan.couplings.cutoffs)), models.index(MODEL)
+    tests = {"lambda_0": "p_value", "kappa": "kappa_p_value"}
+    names = [name for name, test in tests.items() if test in fitted and fitted[test].values[at] < REJECTED]
+    return f"a constant {' and '.join(names)} is rejected: what was fitted means little" if names else ""
 
 
 def _predict(

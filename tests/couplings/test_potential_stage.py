@@ -124,6 +124,16 @@ def test_a_singular_flow_is_told(scan):
     assert found["potential_status"].values[1, 1] == ""
 
 
+def test_couplings_that_are_not_constant_are_told(scan):
+    cumulants, fitted = stores(scan)
+    for name, value in (("p_value", 0.5), ("kappa_p_value", 1e-5)):
+        fitted[name] = (fitted["kappa"].dims, np.full(fitted["kappa"].shape, value))
+    fitted["kappa_p_value"][1] = np.nan
+    status = flow(scan, cumulants, fitted)["potential_status"].values
+    assert status[0, 0] == "a constant kappa is rejected: what was fitted means little"
+    assert status[1, 0] == ""
+
+
 def test_what_has_no_potential_says_why(scan):
     cumulants, fitted = stores(scan)
     cumulants["trusted"][0, 0, 2] = False
