@@ -1,4 +1,4 @@
-"""Running of the couplings with the cutoff and with the width.
+"""Running of the couplings with the cutoff.
 
 The correlators do not know the cutoff, dG / dLambda = 0, so a coupling fitted at Lambda runs with the vertex integrals
 (Halverson, Maiti, Stoner, arXiv:2008.08601, section 4): beta(g) = dg / dlog Lambda. All cutoffs share one set of data;
@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import chdtrc
 
 from nnqft.couplings.fit import CouplingFit, pseudo_inverse
 from nnqft.estimation.jackknife import covariance as jackknife_covariance
@@ -39,20 +38,6 @@ class Slope:
     value: float
     stderr: float
     replicates: Array
-    reason: str = ""
-
-
-@dataclass(frozen=True)
-class PowerLaw:
-    """amplitude * width^exponent with standard errors, from the `used` widths (n_widths,); NaN with a reason."""
-
-    exponent: float
-    stderr: float
-    amplitude: float
-    chi2: float
-    dof: int
-    p_value: float
-    used: NDArray[np.bool_]
     reason: str = ""
 
 
@@ -145,50 +130,3 @@ def _no_logarithm(logs: Array, values: Array, samples: Array) -> str:
     if np.any(np.sign(samples) != np.sign(values[0])):
         return "the coupling is compatible with zero: some replicates have the other sign"
     return ""
-
-
-def width_exponent(
-    widths: ArrayLike, cumulants: ArrayLike, replicates: ArrayLike, reference: ArrayLike, *, significance: float = 3.0
-) -> PowerLaw:
-    """Power of the width in a connected correlator: cumulants (n_widths, q), replicates (n_widths, R, q).
-
-    The correlator of each width is reduced to one number, the mean over components of cumulant / reference: the
-    reference (q,), with its signs, is a fixed shape (the exact cumulant at one width, or signs; not these data), and
-    components where it vanishes are left out. log |amplitude| is fitted against log N with the jackknife errors,
-    independent between widths. Widths that are not finite, not `significance` errors away from zero, or of another
-    sign than the most significant one are not `used`.
-    """
-    n, theta = np.asarray(widths, dtype=np.float64), np.asarray(cumulants, dtype=np.float64)
-    samples, shape = np.asarray(replicates, dtype=np.float64), np.asarray(reference, dtype=np.float64)
-    if theta.shape != (len(n), len(shape)) or samples.shape[::2] != theta.shape or samples.ndim != 3:
-        raise ValueError(f"widths, cumulants, replicates do not match: {n.shape}, {theta.shape}, {samples.shape}")
-    weights = np.divide(1.0, shape, out=np.zeros_like(shape), where=shape != 0) / max(1, np.count_nonzero(shape))
-    seen = shape != 0  # a NaN in a component that does not count must not spread
-    amplitude = theta[:, seen] @ weights[seen]
-    stderr = np.array([np.sqrt(jackknife_covariance(s[:, seen] @ weights[seen, None])[0, 0]) for s in samples])
-    used = np.isfinite(amplitude) & np.isfinite(stderr) & (np.abs(amplitude) > significance * stderr)
-    if used.any():
-        best = np.argmax(np.where(used & (stderr > 0), np.abs(amplitude) / np.where(stderr > 0, stderr, 1.0), 0.0))
-        used &= np.sign(amplitude) == np.sign(amplitude[best])
-    if np.unique(n[used]).size < 2:
-        reason = f"{int(used.sum())} width(s) are {significance:g} errors away from zero: a slope needs two"
-        return PowerLaw(np.nan, np.nan, np.nan, np.nan, 0, np.nan, used, reason)
-    return _power_law(np.log(n[used]), amplitude[used], stderr[used], used)
-
-
-def _power_law(logs: Array, amplitude: Array, stderr: Array, used: NDArray[np.bool_]) -> PowerLaw:
-    """Weighted straight line through log |amplitude|; without errors (all zero) every point counts the same."""
-    relative = stderr / np.abs(amplitude)
-    known = bool(np.all(relative > 0))
-    sigma = relative if known else np.ones_like(relative)
-    x = np.stack([np.ones_like(logs), logs], axis=1) / sigma[:, None]
-    y = np.log(np.abs(amplitude)) / sigma
-    covariance = np.linalg.inv(x.T @ x)
-    line = covariance @ x.T @ y
-    height = float(np.sign(amplitude[0]) * np.exp(line[0]))
-    if not known:
-        return PowerLaw(float(line[1]), np.nan, height, np.nan, len(logs) - 2, np.nan, used, "the data have no errors")
-    chi2, dof = float(np.sum((y - x @ line) ** 2)), len(logs) - 2
-    p_value = float(chdtrc(dof, chi2)) if dof else np.nan
-    reason = "" if dof else "two widths: no degree of freedom is left"
-    return PowerLaw(float(line[1]), float(np.sqrt(covariance[1, 1])), height, chi2, dof, p_value, used, reason)

@@ -22,6 +22,7 @@ from nnqft.figures.style import (
     shown,
     styled,
     title,
+    wrapped,
 )
 from nnqft.figures.table import Table, table
 
@@ -114,16 +115,7 @@ def _why(couplings: xr.Dataset, rows: list[dict]) -> str:
     if not rows:
         return "no model has lambda_0\n(couplings.models)"
     reasons = sorted({part for text in couplings["status"].values.ravel() for part in str(text).split("; ") if part})
-    return "no coupling was fitted:\n" + "\n".join(safe(_wrapped(reason)) for reason in reasons[:2])
-
-
-def _wrapped(text: str, width: int = 38) -> str:
-    lines = [""]
-    for word in text.split():
-        if len(lines[-1]) + len(word) > width:
-            lines.append("")
-        lines[-1] = f"{lines[-1]} {word}".strip()
-    return "\n".join(lines)
+    return "no coupling was fitted:\n" + "\n".join(safe(wrapped(reason)) for reason in reasons[:2])
 
 
 def _panel(axes: Axes, architecture: str, rows: list[dict]) -> None:

@@ -1,7 +1,7 @@
 """One look for all figures: sizes, fonts, colours for every kind of colour vision, files without dates."""
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import wraps
@@ -11,6 +11,7 @@ from typing import Any, Literal, ParamSpec, TypeVar
 import matplotlib.style
 import numpy as np
 import xarray as xr
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_pdf import FigureCanvasPdf
@@ -110,6 +111,16 @@ def safe(text: str) -> str:
     return str(text).replace("$", r"\$")
 
 
+def wrapped(text: str, width: int = 38) -> str:
+    """Text broken into lines of about so many characters."""
+    lines = [""]
+    for word in text.split():
+        if len(lines[-1]) + len(word) > width:
+            lines.append("")
+        lines[-1] = f"{lines[-1]} {word}".strip()
+    return "\n".join(lines)
+
+
 def empty(axes: Axes, why: str) -> None:
     """A panel without data says why."""
     axes.set(xticks=[], yticks=[], xlabel="", ylabel="")
@@ -145,7 +156,7 @@ def line_handle(appearance: Look) -> Line2D:
     return Line2D([], [], color=appearance.colour, linestyle=appearance.line)
 
 
-def legend_below(figure: Figure, entries: dict[str, Line2D]) -> None:
+def legend_below(figure: Figure, entries: Mapping[str, Artist]) -> None:
     """One legend for all panels, under them, in as many columns as surely fit."""
     if entries:
         longest = 0.5 + 0.06 * max(len(label) for label in entries)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import xarray as xr
 
-from nnqft.figures import couplings, deviations, pulls, scaling
+from nnqft.figures import couplings, depth, deviations, potential, pulls, scaling
 from nnqft.figures.style import image
 from nnqft.figures.table import Table
 from nnqft.spec.model import Scan
@@ -18,6 +18,8 @@ CAPTIONS = {
     "scaling": scaling.CAPTION,
     "couplings": couplings.CAPTION,
     "pulls": pulls.CAPTION,
+    "depth": depth.CAPTION,
+    "potential": potential.CAPTION,
 }
 
 
@@ -39,6 +41,10 @@ def draw(folder: Path, name: str, points: str, data: dict[str, xr.Dataset]) -> N
     """One figure; data: the point set's group of each store it shows."""
     if name == "couplings":
         figure, numbers = couplings.plot(data["couplings"], data["flow"], data["cumulants"], points)
+    elif name == "depth":
+        figure, numbers = depth.plot(data["flow"], data["cumulants"], data["theory"], points)
+    elif name == "potential":
+        figure, numbers = potential.plot(data["flow"], data["cumulants"], points)
     else:
         kind = {"deviations": deviations, "scaling": scaling, "pulls": pulls}[name]
         figure, numbers = kind.plot(data["cumulants"], data["theory"], points)

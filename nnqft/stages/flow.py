@@ -5,13 +5,16 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from nnqft.couplings.flow import Beta, beta_function, finite_difference_beta, relevance, slope, width_exponent
+from nnqft.couplings.flow import Beta, beta_function, finite_difference_beta, relevance, slope
 from nnqft.couplings.sextic import sextic_beta
 from nnqft.estimation.jackknife import stderr as jackknife_stderr
 from nnqft.spec.model import Scan
 from nnqft.stages.couplings import DIMS, Stores, model_names, read_groups
+from nnqft.stages.depth import flow_with_depth
 from nnqft.stages.fits import CellFit, Integrals, find_integrals, fits, no_fit
 from nnqft.stages.layout import Layout, by_points, coordinates, dataset
+from nnqft.stages.potential import flow_with_sigma
+from nnqft.stages.widths import flow_with_width
 from nnqft.storage.integrals import IntegralCache
 from nnqft.storage.product import write_receipt, write_tree
 
@@ -39,7 +42,8 @@ def flow(
     """Beta functions with errors and theory, slopes of log |g| against log Lambda, width exponents: one point set."""
     group, data, fitted, exact = by_points(scan)[points], cumulants[points], couplings[points], theory[points]
     variables = _betas(scan, find_integrals(scan, group, data, cache), data, exact)
-    variables |= _slopes(scan, fitted) | _differences(scan, fitted) | _exponents(scan, data, exact)
+    variables |= _slopes(scan, fitted) | _differences(scan, fitted) | flow_with_width(scan, data, fitted, exact)
+    variables |= flow_with_depth(scan, group, data, exact) | flow_with_sigma(scan, group, data, fitted)
     coords = coordinates(group) | {"width": np.array(scan.widths, dtype=np.int64)}
     coords |= {"cutoff": np.array(scan.couplings.cutoffs, dtype=np.float64), "model": model_names(scan)}
     coords["order"] = [k for k in sorted(scan.cumulants.orders) if k > 2]
@@ -106,35 +110,3 @@ def _differences(scan: Scan, fitted: xr.Dataset) -> dict[str, Any]:
                 beta = np.moveaxis(finite_difference_beta(cutoffs[order], at_cutoffs)[np.argsort(order)], 0, 2)
             found[f"beta_{g}_difference{end}"] = DIMS, jackknife_stderr(beta, axis=-1) if end else beta
     return found
-
-
-def _exponents(scan: Scan, cumulants: xr.Dataset, theory: xr.Dataset) -> dict[str, Any]:
-    """Power of N in G4c and G6c, on the shape predicted at the largest width (else on the estimate's signs)."""
-    orders = [k for k in sorted(scan.cumulants.orders) if k > 2]
-    architectures = cumulants.sizes["architecture"]
-    numbers = {name: np.full((architectures, len(orders)), np.nan)
-               for name in ("width_exponent", "width_exponent_stderr", "width_exponent_p_value")}  # fmt: skip
-    status = np.full((architectures, len(orders)), "", dtype=object)
-    for a, (o, order) in ((a, pair) for a in range(architectures) for pair in enumerate(orders)):
-        name = f"G{order}c"
-        trusted = cumulants["trusted"].sel(order=order).values[a].astype(bool)
-        if trusted.sum() < 2:
-            status[a, o] = "fewer than two widths have a trusted estimate"
-            continue
-        shape = theory[name].values[a, -1]
-        if not np.isfinite(shape).all():
-            shape = np.sign(cumulants[name].values[a, int(np.flatnonzero(trusted)[0])])
-        fit = width_exponent(
-            np.array(scan.widths)[trusted], cumulants[name].values[a][trusted],
-            cumulants[f"{name}_replicate"].values[a][trusted], _masked(shape),
-        )  # fmt: skip
-        numbers["width_exponent"][a, o], numbers["width_exponent_stderr"][a, o] = fit.exponent, fit.stderr
-        numbers["width_exponent_p_value"][a, o], status[a, o] = fit.p_value, fit.reason
-    dims = ("architecture", "order")
-    return {name: (dims, v) for name, v in numbers.items()} | {"width_exponent_status": (dims, status)}
-
-
-def _masked(shape: np.ndarray) -> np.ndarray:
-    """Small components, exact zeros among them, carry no weight: it would favour what is measured worst."""
-    size = np.abs(shape).max()
-    return np.where(np.abs(shape) > 0.1 * size, shape, 0.0)

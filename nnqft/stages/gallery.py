@@ -3,9 +3,10 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from nnqft.spec.grid import Architecture
+from nnqft.spec.grid import Architecture, sweeps
 from nnqft.spec.model import Scan
 from nnqft.stages.layout import by_points
+from nnqft.stages.potential import potential_sweeps
 
 Applies = Callable[[Scan, list[Architecture]], bool]
 
@@ -32,10 +33,20 @@ def _always(scan: Scan, group: list[Architecture]) -> bool:
     return True
 
 
+def _depth(scan: Scan, group: list[Architecture]) -> bool:
+    return 4 in scan.cumulants.orders and bool(sweeps(group, "depth"))
+
+
+def _potential(scan: Scan, group: list[Architecture]) -> bool:
+    return 6 in scan.cumulants.orders and bool(potential_sweeps(group))
+
+
 _KINDS: dict[str, tuple[tuple[str, ...], Applies]] = {
     "deviations": (("cumulants", "theory"), _always),
     "scaling": (("cumulants", "theory"), _always),
     "couplings": (("cumulants", "couplings", "flow"), _always),
     "pulls": (("cumulants", "theory"), _always),
+    "depth": (("cumulants", "theory", "flow"), _depth),
+    "potential": (("cumulants", "flow"), _potential),
 }
 """Every kind there is: the stores that it shows, and whether the architectures on one point set have such a figure."""

@@ -18,6 +18,7 @@ from nnqft.report.render import Sheet
 from nnqft.spec.grid import architectures
 from nnqft.spec.model import Scan
 from nnqft.stages.tables import Group, tests_and_looks
+from nnqft.stages.widths import LEADING
 
 Cells = Mapping[str, list[Cell]]
 Mark = Literal["good", "bad", "doubt"]
@@ -158,28 +159,35 @@ def naturalness_sheet(numbers: Table) -> Sheet:
 
 
 def exponents_sheet(groups: Mapping[str, Group]) -> Sheet:
-    """Fitted powers of the width in the connected correlators."""
+    """Fitted powers of the width in the connected correlators, their corrections, and powers in the couplings."""
     rows = []
     for group in groups.values():
         flow = group["flow"].load()
         for a, architecture in enumerate(flow["architecture"].values):
             for o, order in enumerate(flow["order"].values if "order" in flow.coords else ()):
-                value, stderr, p = (flow[f"width_exponent{end}"].values[a, o] for end in ("", "_stderr", "_p_value"))
-                expected = 1 - int(order) // 2
-                off = (value - expected) / stderr if stderr > 0 else float("nan")
-                status = str(flow["width_exponent_status"].values[a, o])
-                rows.append(
-                    (str(architecture), CONNECTED[int(order)], with_error(value, stderr),
-                     str(expected).replace("-", "−"), plain(off, 2), p_text(p), status)
-                )  # fmt: skip
+                c = with_error(*(flow[f"width_correction{end}"].values[a, o] for end in ("", "_stderr")))
+                power = _power(flow, "width_exponent", (a, o), 1 - int(order) // 2)
+                rows.append((str(architecture), CONNECTED[int(order)], *power[:-1], c, power[-1]))
+            k, models = int(np.argmax(flow["cutoff"].values)), [str(m) for m in flow["model"].values]
+            for coupling, leading in LEADING.items() if "lambda_0" in models and flow.sizes["order"] else ():
+                power = _power(flow, f"width_exponent_{coupling}", (a, k, models.index("lambda_0")), leading)
+                rows.append((str(architecture), {"lambda_0": "λ₀", "kappa": "κ"}[coupling], *power[:-1], "", power[-1]))
     return _sheet(
         "Powers of the width",
-        "Correlator ∝ N^exponent over the trusted widths, against the leading power (exact for one hidden layer); p: "
-        "of the straight line in log N.",
-        ("architecture", "correlator", "exponent", "leading", "pull", "p", "remark"),
+        "Quantity ∝ N^exponent over the trusted widths, against the leading power (exact for one hidden layer), with p "
+        "of the fit; c: at fixed leading power, ∝ N^leading (1 + c / N). λ₀, κ: model {λ₀} at the largest cutoff.",
+        ("architecture", "quantity", "exponent", "leading", "pull", "p", "c", "remark"),
         rows,
         [""] * len(rows),
     )
+
+
+def _power(flow: xr.Dataset, name: str, at: tuple[int, ...], leading: int) -> tuple[str, ...]:
+    """Exponent, leading power, pull, p and remark."""
+    value, stderr, p = (float(flow[name + end].values[at]) for end in ("", "_stderr", "_p_value"))
+    off = (value - leading) / stderr if stderr > 0 else float("nan")
+    expected = str(leading).replace("-", "−")
+    return with_error(value, stderr), expected, plain(off, 2), p_text(p), str(flow[f"{name}_status"].values[at])
 
 
 def warnings_sheet(cells: Cells) -> Sheet:

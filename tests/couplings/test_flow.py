@@ -1,4 +1,4 @@
-"""Running of the couplings: exact beta functions, slopes with jackknife errors, poles, width exponents."""
+"""Running of the couplings: exact beta functions, slopes with jackknife errors, poles."""
 
 from decimal import Decimal
 
@@ -7,7 +7,7 @@ import pytest
 from scipy.optimize import brentq
 
 from nnqft.couplings.fit import fit_couplings
-from nnqft.couplings.flow import beta_function, finite_difference_beta, slope, width_exponent
+from nnqft.couplings.flow import beta_function, finite_difference_beta, slope
 from nnqft.couplings.vertices import design, design_slope, vertex_integrals
 
 CONSTANT, LOCAL = ("lambda_0",), ("lambda_0", "lambda_2")
@@ -150,37 +150,3 @@ def test_a_coupling_with_a_pole_or_compatible_with_zero_has_no_slope():
     assert np.isnan([found.value, found.stderr]).all()
     assert "compatible with zero" in found.reason
     assert "two different cutoffs" in slope([2.0], [-1.0], replicates[:, :1]).reason
-
-
-def test_width_exponent_is_calibrated_and_rejects_a_bent_line(oracle):
-    rng, trials, widths = np.random.default_rng(3), 300, np.array([5.0, 10, 20, 50, 100])
-    shape = oracle.G4c("erf", oracle.points["unit"], 1.0)
-    shape[np.abs(shape) < 1e-12] = 0.0
-    shape[7] *= -1
-    pulls, bent = [], []
-    for _ in range(trials):
-        noise = 0.1 * rng.normal(size=(5, 64, 1)) + 0.1 * rng.normal(size=(5, 64, 126))
-        for power, results in ((widths**-1.0, pulls), (widths**-1.0 + 3 * widths**-2.0, bent)):
-            groups = power[:, None, None] * shape * (1 + noise)
-            replicates = (groups.sum(axis=1, keepdims=True) - groups) / 63
-            results.append(width_exponent(widths, groups.mean(axis=1), replicates, shape))
-    scaled = np.array([(fit.exponent + 1) / fit.stderr for fit in pulls])
-    assert abs(scaled.mean()) < 4 / np.sqrt(trials)
-    assert abs(np.mean(scaled**2) - 1) < 4 * np.sqrt(2 / trials) + 4 / 63
-    assert abs(np.mean([fit.chi2 for fit in pulls]) - 3) < 4 * np.sqrt(6 / trials) + 12 / 63
-    assert np.median([fit.p_value for fit in bent]) < 1e-6
-    assert {fit.dof for fit in pulls} == {3}
-    assert pulls[0].amplitude == pytest.approx(1.0, rel=0.1)
-
-
-def test_widths_without_a_signal_are_not_used():
-    rng = np.random.default_rng(4)
-    groups = np.array([1.0, 0.5, 0.0, np.nan])[:, None, None] * np.ones(3) + 0.01 * rng.normal(size=(4, 64, 3))
-    cumulants, replicates = groups.mean(axis=1), np.array([jackknife(g) for g in groups])
-    found = width_exponent([10, 20, 40, 80], cumulants, replicates, np.ones(3))
-    assert found.used.tolist() == [True, True, False, False]
-    assert found.exponent == pytest.approx(-1, abs=0.02)
-    assert "no degree of freedom" in found.reason
-    few = width_exponent([10, 20], cumulants[1:3], replicates[1:3], np.ones(3))
-    assert np.isnan(few.exponent)
-    assert few.reason.startswith("1 width(s)")
