@@ -1,6 +1,5 @@
 """From cumulants to ``couplings.zarr``: quartic couplings and kappa with correlated errors, and their tests."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -15,10 +14,10 @@ from nnqft.couplings.truncation import truncation_error
 from nnqft.spec.model import Scan
 from nnqft.stages.asymmetric import AsymmetricFits
 from nnqft.stages.fits import CellFit, Integrals, find_integrals, fits, no_fit, without_percentage
+from nnqft.stages.groups import Stores, make_store
 from nnqft.stages.layout import Layout, by_points, coordinates, dataset
 from nnqft.stages.vertices import Vertices, vertices
 from nnqft.storage.integrals import IntegralCache
-from nnqft.storage.product import read_tree, write_receipt, write_tree
 
 DIMS = ("architecture", "width", "cutoff", "model")
 UNTRUSTED = "G{}c is not converged here (heavy tail): the value is shown, its error bar is not to be trusted"
@@ -27,24 +26,13 @@ _QUALITY = ("chi2", "p_value", "mape", "max_ape", "nrms", "condition")
 _COUNTS = ("dof", "modes", "rank")
 _SEXTIC = ("chi2", "p_value", "dof", "mape")
 
-Stores = Mapping[str, xr.Dataset]
-"""One store: its dataset of each point set."""
 Arrays = dict[str, NDArray[Any]]
 
 
 def fit_all_couplings(scan: Scan, layout: Layout) -> None:
     """Fit every model at every cutoff for every (architecture, width)."""
-    cumulants, theory = (read_groups(layout, stage, scan) for stage in ("cumulants", "theory"))
-    cache = IntegralCache(layout.integrals)
-    groups = {points: couplings(scan, points, cumulants, theory, cache) for points in by_points(scan)}
-    sha = write_tree(layout.store("couplings"), groups, {"couplings_of": "the 1PI effective action"})
-    write_receipt(layout.receipt("couplings"), {"store": "couplings.zarr", "sha256": sha})
-
-
-def read_groups(layout: Layout, stage: str, scan: Scan) -> dict[str, xr.Dataset]:
-    """One store as a dataset in memory for every point set in use."""
-    tree = read_tree(layout.store(stage))
-    return {points: tree[points].to_dataset().load() for points in by_points(scan)}
+    attrs = {"couplings_of": "the 1PI effective action"}
+    make_store(scan, layout, "couplings", ("cumulants", "theory"), couplings, **attrs)
 
 
 def couplings(

@@ -9,14 +9,14 @@ from nnqft.couplings.flow import Beta, beta_function, finite_difference_beta, re
 from nnqft.couplings.sextic import sextic_beta
 from nnqft.estimation.jackknife import stderr as jackknife_stderr
 from nnqft.spec.model import Scan
-from nnqft.stages.couplings import DIMS, Stores, model_names, read_groups
+from nnqft.stages.couplings import DIMS, model_names
 from nnqft.stages.depth import flow_with_depth
 from nnqft.stages.fits import CellFit, Integrals, find_integrals, fits, no_fit
+from nnqft.stages.groups import Stores, make_store
 from nnqft.stages.layout import Layout, by_points, coordinates, dataset
 from nnqft.stages.potential import flow_with_sigma
 from nnqft.stages.widths import flow_with_width
 from nnqft.storage.integrals import IntegralCache
-from nnqft.storage.product import write_receipt, write_tree
 
 RUNNING = {"lambda": "lambda_0", "kappa": "kappa"}
 """Couplings whose running is stored, by their names there."""
@@ -24,11 +24,7 @@ RUNNING = {"lambda": "lambda_0", "kappa": "kappa"}
 
 def measure_flow(scan: Scan, layout: Layout) -> None:
     """Measure the running of every coupling."""
-    cumulants, couplings, theory = (read_groups(layout, s, scan) for s in ("cumulants", "couplings", "theory"))
-    cache = IntegralCache(layout.integrals)
-    groups = {points: flow(scan, points, cumulants, couplings, theory, cache) for points in by_points(scan)}
-    sha = write_tree(layout.store("flow"), groups, {})
-    write_receipt(layout.receipt("flow"), {"store": "flow.zarr", "sha256": sha})
+    make_store(scan, layout, "flow", ("cumulants", "couplings", "theory"), flow)
 
 
 def flow(

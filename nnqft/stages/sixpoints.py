@@ -27,11 +27,11 @@ from nnqft.estimation.agreement import agreement
 from nnqft.estimation.jackknife import stderr
 from nnqft.spec.grid import Architecture
 from nnqft.spec.model import Couplings, Scan
-from nnqft.stages.couplings import Stores, model_names, read_groups
+from nnqft.stages.couplings import model_names
 from nnqft.stages.fits import CellFit, Integrals, find_integrals, fits, no_fit, without_percentage
+from nnqft.stages.groups import Stores, make_store
 from nnqft.stages.layout import Layout, by_points, component_coordinates, coordinates, dataset
 from nnqft.storage.integrals import IntegralCache
-from nnqft.storage.product import write_receipt, write_tree
 
 Array = NDArray[np.float64]
 
@@ -56,11 +56,7 @@ class Prediction:
 
 def predict_six_points(scan: Scan, layout: Layout) -> None:
     """Predict the six-point function of every (architecture, width) from every model."""
-    cumulants, theory, couplings = (read_groups(layout, s, scan) for s in ("cumulants", "theory", "couplings"))
-    cache = IntegralCache(layout.integrals)
-    groups = {points: six_points(scan, points, cumulants, theory, couplings, cache) for points in by_points(scan)}
-    sha = write_tree(layout.store("sixpoints"), groups, {})
-    write_receipt(layout.receipt("sixpoints"), {"store": "sixpoints.zarr", "sha256": sha})
+    make_store(scan, layout, "sixpoints", ("cumulants", "theory", "couplings"), six_points)
 
 
 def six_points(

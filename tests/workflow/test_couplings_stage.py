@@ -11,10 +11,11 @@ from nnqft.sampling.budget import budget
 from nnqft.sampling.cells import leaves
 from nnqft.spec.load import parse_scan
 from nnqft.stages.assemble import assemble
-from nnqft.stages.couplings import couplings, read_groups
+from nnqft.stages.couplings import couplings
 from nnqft.stages.cumulants import estimate_cumulants
 from nnqft.stages.ensemble import generate
 from nnqft.stages.flow import flow
+from nnqft.stages.groups import read_groups
 from nnqft.stages.layout import Layout
 from nnqft.stages.sixpoints import six_points
 from nnqft.stages.theory import predict_theory
