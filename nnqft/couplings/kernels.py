@@ -95,7 +95,8 @@ def pair_expectation(activation: Activation, k_xx: Array, k_yy: Array, k_xy: Arr
             terms = far[part] * (near @ inner)
             value[i, part] = terms.sum(axis=1)
             coarse = 4 * np.sum(far[part, ::2] * (near[:, ::2, ::2] @ inner[::2]), axis=1)
-            if np.any(np.abs(coarse - value[i, part]) > _AGREEMENT * np.abs(terms).sum(axis=1)):
+            size_of_terms = np.sum(np.abs(far[part]) * (np.abs(near) @ inner), axis=1)
+            if np.any(np.abs(coarse - value[i, part]) > _AGREEMENT * size_of_terms):
                 raise RuntimeError(
                     f"the kernel of {activation.name!r} has not converged: it varies too fast to integrate"
                 )

@@ -72,29 +72,30 @@ def fit_sextic(
     quartic: CouplingFit,
     trees: Array,
     I6: Array,
-    modes: Array,
+    modes: Array | None,
     *,
-    zeros: Array | None = None,
+    zeros: NDArray[np.bool_] | None = None,
     extra: Array | None = None,
     components: NDArray[np.int64] | None = None,
 ) -> SexticFit:
     """Kappa from G6c (q,) with replicates (R, q), the quartic fit to the same networks, trees (q, m, m) and I6 (q,).
 
     `modes` (p, q) are the combinations in which the fit is made, whitened modes of G6c (fit.whiten of its replicates);
-    their covariance with the tree subtracted is whitened once more. zeros (q,): components without a percentage error;
-    extra (q, t): columns of an error of truncation; components: only these are fitted (modes then refer to them),
-    percentage errors are theirs too.
+    their covariance with the tree subtracted is whitened once more. None gives every component the same weight.
+    zeros (q,): components without a percentage error; extra (q, t): columns of an error of truncation; components:
+    only these are fitted (modes then refer to them), percentage errors are theirs too.
     """
     if components is None:
         components = np.arange(len(G6c))
     target = (G6c - tree_level(quartic.values, trees))[components]
     samples = (replicates - tree_level(quartic.replicates, trees))[:, components]
     x = -720 * I6[components]
+    equal, modes = modes is None, np.eye(len(x)) if modes is None else modes
     data, columns, refits = modes @ target, (modes @ x)[:, None], samples @ modes.T
     weights = None
     if extra is not None:
         weights = widened(whiten(refits), modes @ extra[components])
-    fit = fit_couplings(data, refits, columns, whitening=weights)
+    fit = fit_couplings(data, refits, columns, whitening=weights, weights="unit" if equal else "covariance")
     vanishing = None if zeros is None else zeros[components]
     errors = prediction_errors(G6c[components], G6c[components] - target + x * fit.values[0], vanishing)
     error = np.nan

@@ -20,9 +20,8 @@ def check(scan: Scan, source: str) -> Scan:
 
     Raises:
         InputError: for an unknown network, activation or option, an optional package that is not installed, an
-            ensemble whose correlators are infinite, an
-            estimator or sampler that a network does not allow, statistics too large for memory, or fewer networks than
-            the jackknife needs.
+            ensemble whose correlators are infinite, an estimator or sampler that a network does not allow, statistics
+            too large for memory, or fewer networks than the jackknife needs.
     """
     dense = dict.fromkeys(scan.points, 0)
     for a in architectures(scan):

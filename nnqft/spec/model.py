@@ -203,6 +203,9 @@ class Couplings(_Section):
         AfterValidator(_distinct),
     ] = [["lambda_0"]]
     """Sets of couplings fitted together: lambda_0, lambda_nl, and lambda_2k for the monomials (y^2)^k."""
+    weights: Literal["covariance", "unit"] = "covariance"
+    """`covariance`: generalised least squares. `unit`: every component counts the same, as in HMS; errors are the
+    jackknife's, and there is no chi^2, no criterion and no error of truncation."""
     svd_cut: Annotated[Real, Field(ge=0, le=1)] = 1e-6
     """Modes of the correlation matrix are kept whose eigenvalue is at least this fraction of the largest."""
     truncation: Truncation | None = None
@@ -211,6 +214,13 @@ class Couplings(_Section):
     """Average lambda_0 over the models, weighted by Akaike's criterion or by their evidence; not if not given."""
     asymmetric: bool = False
     """Fit quartic couplings and kappa together, non-linearly, with asymmetric errors (needs nnqft[minuit])."""
+
+    @model_validator(mode="after")
+    def _weighted(self) -> "Couplings":
+        needing = {"truncation": self.truncation, "average": self.average, "asymmetric": self.asymmetric or None}
+        if self.weights == "unit" and (given := [key for key, value in needing.items() if value is not None]):
+            raise ValueError(f"unit weights leave no {given[0]}; leave couplings.{given[0]} or couplings.weights out")
+        return self
 
 
 Coordinates = Annotated[list[Real], Field(min_length=1, max_length=64)]

@@ -124,7 +124,9 @@ def _enter(found: Arrays, own: CellFit, cumulants: xr.Dataset) -> None:
             found[f"{name}_truncation"][at] = wide[i]
         if own.sextic is not None:
             found["kappa_truncation"][at] = own.sextic.truncation
-    c = criteria(own.data, own.design, own.whitening, len(own.samples), extra=extra) if fit.accepted else UNKNOWN
+    c = UNKNOWN
+    if np.isfinite(fit.chi2):
+        c = criteria(own.data, own.design, own.whitening, len(own.samples), extra=extra)
     found["aic"][at], found["bic"][at], found["log_evidence"][at] = c.aic, c.bic, c.log_evidence
     said = [fit.reason, _doubt(cumulants, at, 4)]
     if own.sextic is not None:

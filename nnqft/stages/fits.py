@@ -113,10 +113,10 @@ def _cell(
     for m, model in enumerate(c.models):
         columns, slopes = (make(four.integrals, model, four.basis) for make in (design, design_slope))
         for k in cutoffs:
-            missing, shift, weights = _truncation(scan, four, model, data, columns, k), None, whitening
-            if missing is not None:
-                weights = widened(whitening, missing.columns)
-            fit = fit_couplings(data, samples, columns[k], whitening=weights, zeros=zeros)
+            missing, shift = _truncation(scan, four, model, data, columns, k), None
+            weights = whitening if missing is None else widened(whitening, missing.columns)
+            chosen = None if c.weights == "unit" else weights
+            fit = fit_couplings(data, samples, columns[k], whitening=chosen, weights=c.weights, zeros=zeros)
             if missing is not None and fit.accepted:
                 shift = moved(weights, columns[k], missing.columns)
             sextic, reason = _sextic(scan, integrals, model, k, fit, missing, shift, six)
@@ -165,6 +165,8 @@ def _sextic(
     if missing is not None and shift is not None:
         outside = legs.between(model, further_operators(scan, model), k)
         extra = six_point_columns(fit.values, missing, shift, trees, outside, legs.I6[k])
+    if scan.couplings.weights == "unit":
+        modes = None
     found = fit_sextic(data, samples, fit, trees, legs.I6[k], modes, zeros=zeros, extra=extra)
     return found, f"kappa: {found.fit.reason}" if found.fit.reason else ""
 

@@ -12,6 +12,7 @@ from nnqft.spec.model import Scan
 from nnqft.stages.figures import CAPTIONS
 from nnqft.stages.gallery import figures
 from nnqft.stages.layout import Layout
+from nnqft.stages.naturalness import naturalness_table
 from nnqft.stages.provenance import CODE, code_checksum, data_checksums, generators, manifest, versions
 from nnqft.stages.summary import (
     agreement_sheet,
@@ -19,10 +20,12 @@ from nnqft.stages.summary import (
     couplings_sheet,
     exponents_sheet,
     judge,
+    naturalness_sheet,
     warnings_sheet,
 )
 from nnqft.stages.tables import Group, compare_all, read_groups
 from nnqft.storage.files import write_atomic, write_json
+from nnqft.storage.integrals import IntegralCache
 
 
 def write_report(scan: Scan, layout: Layout) -> None:
@@ -44,7 +47,12 @@ def report(scan: Scan, layout: Layout) -> Report:
         combined=combined_sheet(scan, cells),
         warnings=warnings_sheet(cells),
         sections=_sections(scan, layout, groups),
-        sheets=(agreement_sheet(cells), couplings_sheet(groups), exponents_sheet(groups)),
+        sheets=(
+            agreement_sheet(cells),
+            couplings_sheet(groups),
+            naturalness_sheet(naturalness_table(scan, groups, IntegralCache(layout.integrals))),
+            exponents_sheet(groups),
+        ),
         configuration=configuration(scan),
         provenance=_provenance(scan, layout),
         citations=citations(),

@@ -26,7 +26,7 @@ from nnqft.couplings.sextic import fit_sextic, predicted
 from nnqft.estimation.agreement import agreement
 from nnqft.estimation.jackknife import stderr
 from nnqft.spec.grid import Architecture
-from nnqft.spec.model import Scan
+from nnqft.spec.model import Couplings, Scan
 from nnqft.stages.couplings import Stores, model_names, read_groups
 from nnqft.stages.fits import CellFit, Integrals, find_integrals, fits, no_fit, without_percentage
 from nnqft.stages.layout import Layout, by_points, component_coordinates, coordinates, dataset
@@ -91,7 +91,7 @@ def six_points(
         a, w, _, m = own.position
         main = mains.get(group[a].name)
         prediction = (
-            _from_other_half(own, integrals[a], data, scan.couplings.svd_cut)
+            _from_other_half(own, integrals[a], data, scan.couplings)
             if main is None
             else _from_elsewhere(own, integrals[a], main, couplings[main.points])
         )
@@ -114,7 +114,7 @@ def _all(scan: Scan) -> list[Architecture]:
     return [a for group in by_points(scan).values() for a in group]
 
 
-def _from_other_half(own: CellFit, integrals: Integrals, cumulants: xr.Dataset, cut: float) -> Prediction:
+def _from_other_half(own: CellFit, integrals: Integrals, cumulants: xr.Dataset, c: Couplings) -> Prediction:
     """Quartic couplings of these points; kappa for each half of the components from the other one."""
     a, w, k, _ = own.position
     sixth, samples = cumulants["G6c"].values[a, w], cumulants["G6c_replicate"].values[a, w]
@@ -127,9 +127,8 @@ def _from_other_half(own: CellFit, integrals: Integrals, cumulants: xr.Dataset, 
         halves = np.arange(len(sixth)) % 2
         for half in (0, 1):
             mine, other = np.flatnonzero(halves == half), np.flatnonzero(halves != half)
-            fit = fit_sextic(
-                sixth, samples, own.fit, trees, I6, whiten(samples[:, other], cut), extra=extra, components=other
-            )
+            modes = None if c.weights == "unit" else whiten(samples[:, other], c.svd_cut)
+            fit = fit_sextic(sixth, samples, own.fit, trees, I6, modes, extra=extra, components=other)
             G6c[mine] = predicted(own.fit.values, fit.value, trees[mine], I6[mine])
             refits[:, mine] = predicted(own.fit.replicates, fit.replicates, trees[mine], I6[mine])
         reason = "" if np.isfinite(G6c).all() else "no kappa from half of the components"

@@ -13,6 +13,7 @@ from nnqft.estimation.tails import INDEX_LIMIT, SHARE_LIMIT
 from nnqft.figures.comparison import SIGNIFICANCE, Cell, combine, verdict
 from nnqft.figures.couplings import REJECTED, running_couplings, trusted_quartic
 from nnqft.figures.numbers import MISSING, p_text, plain, with_error
+from nnqft.figures.table import Table
 from nnqft.report.render import Sheet
 from nnqft.spec.grid import architectures
 from nnqft.spec.model import Scan
@@ -129,6 +130,32 @@ def _mean_coupling(couplings: xr.Dataset, architecture: str, width: int) -> str:
     at = couplings.sel(architecture=architecture, width=width, cutoff=couplings["cutoff"].values.max())
     value, error, spread = (float(at[name].values) for name in ("lambda_mean", "lambda_mean_stderr", "lambda_spread"))
     return f"{with_error(width * value, width * error)} ({100 * spread:.2g}%)" if np.isfinite(value) else "–"
+
+
+def naturalness_sheet(numbers: Table) -> Sheet:
+    """The symmetries of each kernel, and whether a constant quartic coupling is accepted."""
+    rows = []
+    for row in numbers.records():
+        degree = float(row["scaling_degree"])
+        rows.append(
+            (str(row["points"]), str(row["architecture"]),
+             f"{row['kernel_translation']} ({plain(float(row['translation_violation']), 2)})",
+             str(row["kernel_rotation"]),
+             str(row["kernel_scaling"]) + (f" ({degree:.3g})" if np.isfinite(degree) else ""),
+             p_text(float(row["G4c_translation_p"])), p_text(float(row["p_constant"])),
+             p_text(float(row["p_featureless"])), str(row["constant"]), str(row["as_expected"]), str(row["sentence"]))
+        )  # fmt: skip
+    return _sheet(
+        "Technical naturalness",
+        "A translation-invariant kernel K makes a constant coupling technically natural (arXiv:2008.08601, section 4). "
+        "K: translations (largest change), rotations, scalings (degree). p: of G4c being translation-invariant, of a "
+        "constant λ₀, and of a G4c that depends on its legs through their variances only; each the smallest over "
+        "trusted widths (λ₀: and cutoffs) times their number. docs/naturalness.md; all numbers: "
+        "tables/naturalness.csv.",
+        ("points", "architecture", "K translations", "K rotations", "K scalings", "p G4c translations", "p constant λ₀",
+         "p featureless", "constant λ₀", "as expected", "in words"),
+        rows, [""] * len(rows),
+    )  # fmt: skip
 
 
 def exponents_sheet(groups: Mapping[str, Group]) -> Sheet:

@@ -12,13 +12,15 @@ from nnqft.figures.numbers import plain
 from nnqft.figures.table import Table, Value, table
 from nnqft.spec.model import Scan
 from nnqft.stages.layout import Layout, by_points
+from nnqft.stages.naturalness import naturalness_table
 from nnqft.storage.files import write_atomic
+from nnqft.storage.integrals import IntegralCache
 from nnqft.storage.product import read_tree
 
 Group = Mapping[str, xr.Dataset]
 """One point set: its dataset of each store."""
 
-LONG = ("status",)
+LONG = ("status", "sentence")
 """Columns of running text, which the LaTeX version leaves out."""
 
 _LATEX = str.maketrans(
@@ -28,13 +30,14 @@ _LATEX = str.maketrans(
 
 
 def write_tables(scan: Scan, layout: Layout) -> None:
-    """Write tables/{cumulants, couplings, agreement}.{csv, tex}; FileNotFoundError when a store is missing."""
+    """Write tables/NAME.{csv, tex} for every table of the layout; FileNotFoundError when a store is missing."""
     groups = read_groups(scan, layout)
     cells = compare_all(groups)
     for name, numbers in {
         "cumulants": cumulants_table(groups, cells),
         "couplings": couplings_table(groups),
         "agreement": agreement_table(cells),
+        "naturalness": naturalness_table(scan, groups, IntegralCache(layout.integrals)),
     }.items():
         write_atomic(layout.tables / f"{name}.csv", numbers.csv())
         write_atomic(layout.tables / f"{name}.tex", latex(numbers))

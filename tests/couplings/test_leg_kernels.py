@@ -80,3 +80,9 @@ def test_quadrature_refuses_fast_oscillations_and_32_bits():
     half = Activation("half", lambda z, v: z.astype(np.float32))
     with pytest.raises(RuntimeError, match="64 bits"):
         pair_expectation(half, *preactivation_covariance(1, 0, X, Y))
+
+
+def test_points_that_are_nearly_uncorrelated_have_a_kernel():
+    x = np.linspace(-1, 1, 5)[:, None] * (1 + 2.0**-40)
+    kernel = leg_kernel("tanh", 1.0, 1.0, x, x)
+    np.testing.assert_allclose(kernel, leg_kernel("tanh", 1.0, 1.0, x / (1 + 2.0**-40), x), rtol=1e-9, atol=1e-10)

@@ -1,9 +1,11 @@
 """kappa with the complete tree level: exact values, running, planted couplings, the six-point function it closes."""
 
+import actions
 import numpy as np
 import pytest
+from numpy.polynomial.hermite_e import hermegauss
 
-from nnqft.core.packing import splits, wick
+from nnqft.core.packing import multisets, splits, wick
 from nnqft.couplings.components import component_mean, sextic_mean
 from nnqft.couplings.fit import fit_couplings, whiten
 from nnqft.couplings.flow import beta_function
@@ -142,3 +144,23 @@ def test_halves_of_the_components_and_refusals(oracle):
     nothing = fit_sextic(data[1][0], still, quartic, trees, I6, whiten(still))
     assert np.isnan(nothing.value)
     assert nothing.fit.reason
+
+
+def test_factors_of_kappa_are_those_of_perturbation_theory():
+    """Three sites: the first-order coefficients of exp(-kappa sum phi^6) are -720 sum K^6 and -360 sum K_yy K^4."""
+    n, rng = 3, np.random.default_rng(6)
+    root = rng.normal(size=(n, n))
+    kernel = root @ root.T / 10
+    nodes, weights = hermegauss(8)
+    u = np.stack(np.meshgrid(*[nodes] * n, indexing="ij"), axis=-1).reshape(-1, n)
+    weights = np.prod(np.meshgrid(*[weights] * n, indexing="ij"), axis=0).ravel()
+    phi = u @ np.linalg.cholesky(kernel).T
+    circle = 2e-4 * np.exp(2j * np.pi * np.arange(8) / 8)
+    density = weights * (1 - circle[:, None] * np.sum(phi**6, axis=1))
+    density /= density.sum(axis=1, keepdims=True)
+    moments = [density @ phi[:, multisets(n, k)].prod(-1) for k in (2, 4, 6)]
+    cumulants = [actions.connected(*(m[t] for m in moments), n) for t in range(8)]
+    for order, factor, ends in ((0, -360, np.diagonal(kernel)), (1, -720, np.ones(n))):
+        found = np.mean(np.array([c[order] for c in cumulants]) / circle[:, None], axis=0).real
+        legs = np.prod(kernel[multisets(n, 4 + 2 * order)], axis=1)
+        np.testing.assert_allclose(found, factor * legs @ ends, rtol=0, atol=1e-8 * np.abs(found).max())

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
+import nnqft
 from nnqft.core.errors import InputError
 from nnqft.sampling import check as checking
 from nnqft.sampling.budget import budget
@@ -13,6 +14,7 @@ from nnqft.stages.assemble import assemble
 from nnqft.stages.couplings import couplings, read_groups
 from nnqft.stages.cumulants import estimate_cumulants
 from nnqft.stages.ensemble import generate
+from nnqft.stages.flow import flow
 from nnqft.stages.layout import Layout
 from nnqft.stages.sixpoints import six_points
 from nnqft.stages.theory import predict_theory
@@ -22,6 +24,8 @@ SCAN = {
     "points": {
         "ray": [[0.4], [0.8], [1.2]], "ray-near": [[0.3], [0.5], [0.9]],
         "line": [[-1.0], [-0.2], [0.6]], "line-near": [[-0.7], [-0.1], [0.4]],
+        "small": [[0.002], [0.006], [0.012]], "tiny": [[-0.01], [0.002], [0.01]],
+        "plane": [[0.5, 1.0], [1.0, 0.5], [1.0, 1.0]], "space": [[0.2, 0.2, 0.2], [1.0, 1.0, 0.2], [1.0, 0.2, 1.0]],
     },
     "architectures": {
         "relu": {"activation": "relu", "points": "ray", "heldout": "ray-near"},
@@ -29,10 +33,14 @@ SCAN = {
         "cos": {"network": "cosine", "points": "line"},
         "deep": {"activation": "erf", "sigma_b": 1.0, "depth": 2, "points": "line"},
         "tanh": {"activation": "tanh", "points": "ray"},
+        "erf-small": {"activation": "erf", "sigma_b": 1.0, "points": "small"},
+        "gauss": {"activation": "gauss", "sigma_b": 1.0, "points": "tiny", "sampler": "tilted"},
+        "relu-2d": {"activation": "relu", "points": "plane"},
+        "relu-3d": {"activation": "relu", "points": "space"},
     },
     "widths": [6],
     "ensemble": {"networks": 16384, "block": 2048, "replicates": 64},
-    "couplings": {"cutoffs": [4.0], "models": [["lambda_0"], ["lambda_0", "lambda_4"]]},
+    "couplings": {"cutoffs": [4.0, 8.0], "models": [["lambda_0"], ["lambda_0", "lambda_4"]]},
 }  # fmt: skip
 
 
@@ -52,6 +60,10 @@ def fitted(measured, points, **options):
     return couplings(scan, points, *measured)
 
 
+def legs_of(cutoff):
+    return nnqft.vertex_integrals("erf", 1.0, 1.0, SCAN["points"]["line"], [cutoff])
+
+
 def test_kappa_and_lambda_of_relu_predict_the_held_out_points(measured):
     found = fitted(measured, "ray").sel(architecture="relu", width=6, cutoff=4.0, model="lambda_0")
     for name, exact, power in (("lambda_0", -12.5 / 6, 5), ("kappa", 371 / 3 / 36, 7)):
@@ -61,6 +73,44 @@ def test_kappa_and_lambda_of_relu_predict_the_held_out_points(measured):
     assert found["heldout"] == "relu@ray-near"
     assert 0 < float(found["mape_heldout"]) < 10
     assert float(found["p_value_heldout"]) > 1e-3
+
+
+def test_gauss_has_a_constant_coupling(measured):
+    """Translation-invariant kernel: -5.34568 and -2947.91 without a cutoff; no running."""
+    options = {"cutoffs": [8.0, 20.0], "truncation": {"operators": ["lambda_2"]}, "models": [["lambda_0"]]}
+    found = fitted(measured, "tiny", **options).sel(architecture="gauss", width=6, model="lambda_0")
+    for name, exact, power in (("lambda_0", -5.34568038, 1), ("kappa", -2947.910859, 2)):
+        value, error = found[name].values * 6**power, found[f"{name}_stderr"].values * 6**power
+        np.testing.assert_allclose(value, exact, atol=4 * error.max() + 3e-4 * abs(exact))
+        assert error.max() < 0.03 * abs(exact)
+    assert (found["p_value"] > 1e-3).all()
+    np.testing.assert_allclose(found["lambda_0"][0], found["lambda_0"][1], rtol=1e-6)
+
+
+def test_erf_at_small_points_is_constant_up_to_natural_corrections(measured):
+    """-0.18556 and 0.30386 at Lambda = 10, where the exact component couplings spread by 2e-4 and 4e-4."""
+    options = {"cutoffs": [10.0], "truncation": {"operators": ["lambda_2"]}, "models": [["lambda_0"]]}
+    found = fitted(measured, "small", **options).sel(architecture="erf-small", width=6, model="lambda_0", cutoff=10.0)
+    for name, exact, power in (("lambda_0", -0.1855602821, 1), ("kappa", 0.3038583718, 2)):
+        error = float(np.hypot(found[f"{name}_stderr"], found[f"{name}_truncation"])) * 6**power
+        assert float(found[name]) * 6**power == pytest.approx(exact, abs=4 * error)
+        assert error < 0.03 * abs(exact)
+    assert float(found["p_value"]) > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("points", "name", "d"), [("ray", "relu", 1), ("plane", "relu-2d", 2), ("space", "relu-3d", 3)]
+)
+def test_relu_runs_with_the_dimension(measured, points, name, d):
+    scan = parse_scan(SCAN)
+    fits = {points: couplings(scan, points, *measured)}
+    found = flow(scan, points, measured[0], fits, measured[1]).sel(architecture=name, width=6, model="lambda_0")
+    for g, power in (("lambda", -(d + 4)), ("kappa", -(d + 6))):
+        value = fits[points]["lambda_0" if g == "lambda" else g].sel(architecture=name, width=6, model="lambda_0")
+        np.testing.assert_allclose(found[f"slope_{g}"], power, rtol=1e-8)
+        np.testing.assert_allclose(found[f"beta_{g}"], power * value, rtol=1e-8)
+        np.testing.assert_allclose(found[f"beta_{g}_difference"], power * value, rtol=1e-8)
+        assert found[f"{g}_relevance"] == "relevant"
 
 
 def test_erf_is_not_constant_and_fails_on_the_held_out_points(measured):
@@ -142,3 +192,15 @@ def test_held_out_points_are_checked(heldout, message):
     relu = SCAN["architectures"]["relu"] | {"heldout": heldout}
     with pytest.raises(InputError, match=rf"architectures.relu.heldout: .*{message}"):
         parse_scan(SCAN | {"points": points, "architectures": {"relu": relu}}, "scan.yaml")
+
+
+def test_unit_weights_are_the_least_squares_of_the_paper(measured):
+    found = fitted(measured, "line", weights="unit").sel(architecture="erf", width=6, cutoff=4.0, model="lambda_0")
+    data, legs = measured[0]["line"].sel(architecture="erf", width=6), legs_of(4.0)
+    by_hand = -float(legs["I4"][0] @ data["G4c"].values) / 24 / float(legs["I4"][0] @ legs["I4"][0])
+    assert float(found["lambda_0"]) == pytest.approx(by_hand, rel=1e-9)
+    assert float(found["lambda_0_stderr"]) > 0
+    assert np.isfinite(float(found["kappa"]))
+    assert np.isnan([float(found[name]) for name in ("chi2", "aic", "kappa_chi2")]).all()
+    with pytest.raises(InputError, match="unit weights leave no truncation"):
+        parse_scan(SCAN | {"couplings": {"weights": "unit", "truncation": {}}})
