@@ -9,6 +9,7 @@ import yaml
 from nnqft.core.versions import KERNEL_VERSION
 from nnqft.report.render import Citation, Report, Section, picture, render
 from nnqft.spec.model import Scan
+from nnqft.stages.coupling_sheets import coupling_sheets
 from nnqft.stages.figures import CAPTIONS
 from nnqft.stages.gallery import figures
 from nnqft.stages.layout import Layout
@@ -44,7 +45,7 @@ def report(scan: Scan, layout: Layout) -> Report:
         combined=combined_sheet(scan, cells),
         warnings=warnings_sheet(cells),
         sections=_sections(scan, layout, groups),
-        sheets=(agreement_sheet(cells), couplings_sheet(groups), exponents_sheet(groups)),
+        sheets=(agreement_sheet(cells), couplings_sheet(groups), *coupling_sheets(groups), exponents_sheet(groups)),
         configuration=configuration(scan),
         provenance=_provenance(scan, layout),
         citations=citations(),

@@ -1,0 +1,56 @@
+"""What the sheets of the report share: at most so many rows, and the words for one coupling against the cutoff."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from nnqft.figures.couplings import QUARTIC, REJECTED, Coupling
+from nnqft.figures.numbers import MISSING, p_text, plain, with_error
+from nnqft.report.render import Sheet
+
+ROWS = 300
+"""Rows of a table in the report; the rest is in tables/*.csv."""
+
+
+def sheet(title: str, explanation: str, columns: tuple[str, ...], rows: list, marks: list[str]) -> Sheet:
+    """A sheet of at most `ROWS` rows, those that differ first to be kept."""
+    note = ""
+    if len(rows) > ROWS:
+        keep = sorted(sorted(range(len(rows)), key=lambda i: (marks[i] != "bad", i))[:ROWS])
+        note = f"{len(rows) - ROWS} more rows are in tables/*.csv."
+        rows, marks = [rows[i] for i in keep], [marks[i] for i in keep]
+    return Sheet(title, explanation, columns, tuple(rows), tuple(marks), note)
+
+
+def ratio(chi2: float, modes: float) -> str:
+    """Chi^2 over its degrees of freedom; a dash where there are none."""
+    return f"{plain(chi2)} / {modes:.0f}" if modes > 0 else MISSING
+
+
+def running(rows: Sequence[dict], coupling: Coupling = QUARTIC) -> tuple[str, ...]:
+    """One width in words, from its rows of :func:`nnqft.figures.couplings.running_couplings` by rising cutoff.
+
+    N^k g at both ends, chi^2 / dof at the last, the smallest p, the slope s, N^k g Lambda^-s where s is whole, and
+    whether a constant coupling is rejected.
+    """
+    first, last = rows[0], rows[-1]
+    keys = coupling.scaled, f"{coupling.scaled}_stderr"
+    ends = [with_error(*(row[key] for key in keys)) for row in (first, last)]
+    p = [row["p_value"] for row in rows if np.isfinite(row["p_value"])]
+    slope = round(last["slope"]) if np.isfinite(last["slope"]) else 0
+    whole = abs(last["slope"] - slope) < 1e-6
+    invariant = [first[key] * first["cutoff"] ** -slope for key in keys]
+    remark = ("rejected" if min(p) < REJECTED else "not rejected") if p else "not testable"
+    remark = remark if last["trusted"] else f"G{max(coupling.orders)}c not converged"
+    remark = remark if np.isfinite(last[coupling.name]) else "not fitted"
+    return (
+        *ends, ratio(last["chi2"], last["dof"]), p_text(min(p)) if p else MISSING,
+        with_error(last["slope"], last["slope_stderr"], resolution=1e-9),
+        with_error(*invariant) if whole else MISSING, remark,
+    )  # fmt: skip
+
+
+def running_mark(remark: str) -> str:
+    """Colour of a row with that last word."""
+    marks = {"rejected": "bad", "not rejected": "good", "not testable": "", "not fitted": ""}
+    return marks.get(remark, "doubt")
