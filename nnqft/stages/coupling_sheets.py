@@ -185,20 +185,21 @@ def conventions_sheet(groups: Groups) -> Sheet:
             if not shown:
                 continue
             doubtful = any(not row["trusted"] for row in shown)
-            rejected = [symbol for symbol, row in found.items() if row["p_value"] < REJECTED]
+            rejected = [_GREEK.get(symbol, symbol) for symbol, row in found.items() if row["p_value"] < REJECTED]
             word = "not converged" if doubtful else f"{' and '.join(rejected)} not constant" if rejected else ""
             rows.append(
-                (architecture, str(shown[0]["width"]), f"{shown[0]['cutoff']:g}", _PAPERS[name],
-                 *(f"{symbol} = {with_error(mine[symbol]['value'], mine[symbol]['stderr'])}"
+                (architecture, str(shown[0]["width"]), f"{shown[0]['cutoff']:g}", _ACTIONS[name],
+                 *(f"{_GREEK.get(symbol, symbol)} = {with_error(mine[symbol]['value'], mine[symbol]['stderr'])}"
                    if symbol in mine and np.isfinite(mine[symbol]["value"]) else MISSING
                    for symbol in (two_point, quartic, sextic)), word)
             )  # fmt: skip
             marks.append("doubt" if doubtful else "bad" if rejected else "")
     return sheet(
         "Couplings in the normalisations of four papers",
-        "One action, written in four ways: signs and factorials are why published numbers look different. f is the "
-        "output without its bias, φ = √Z f the canonical field; K0, the kernel at zero momentum, and Z are known for "
-        "the Gauss-net. At the largest cutoff and the smallest width whose G⁽⁴⁾_c is trusted; all widths: "
+        "One action, as Halverson, Maiti and Stoner, as Demirtas et al., as Roberts, Yaida and Hanin, and as Erbin et "
+        "al. write it: signs and factorials are why published numbers look different. f is the output without its "
+        "bias, φ = √Z f the canonical field; K0, the kernel at zero momentum, and Z are known for the Gauss-net. At "
+        "the largest cutoff and the smallest width whose G⁽⁴⁾_c is trusted; all widths: "
         "tables/conventions.csv, derivations: docs/couplings-conventions.md.",
         ("architecture", "N", "Λ", "action", "two-point", "quartic", "sextic", "remark"),
         rows, marks,
@@ -237,12 +238,13 @@ def action_sheet(groups: Groups) -> Sheet:
     )  # fmt: skip
 
 
-_PAPERS = {
-    "hms": "f²/2K0 + λf⁴ + κf⁶ (Halverson, Maiti, Stoner)",
-    "demirtas": "g2f²/2 + g4f⁴/4! + g6f⁶/6! (Demirtas et al.)",
-    "ryh": "gf²/2 − vf⁴/8 − uf⁶/48 (Roberts, Yaida, Hanin)",
-    "erbin": "u2φ²/2 + u4φ⁴/4! + u6φ⁶/6! (Erbin et al.)",
+_ACTIONS = {
+    "hms": "HMS: f²/2K0 + λf⁴ + κf⁶",
+    "demirtas": "Demirtas: g2f²/2 + g4f⁴/4! + g6f⁶/6!",
+    "ryh": "Roberts: gf²/2 − vf⁴/8 − uf⁶/48",
+    "erbin": "Erbin: u2φ²/2 + u4φ⁴/4! + u6φ⁶/6!",
 }
+_GREEK = {"lambda": "λ", "kappa": "κ"}
 
 
 def _cells(records: Iterable[Record]) -> dict[tuple[str, int], list[Record]]:

@@ -52,9 +52,9 @@ _KINDS: dict[str, tuple[tuple[str, ...], Applies]] = {
     "deviations": (("cumulants", "theory"), _always),
     "scaling": (("cumulants", "theory"), _always),
     "couplings": (("cumulants", "couplings", "flow"), _always),
+    "pulls": (("cumulants", "theory"), _always),
     "sextic": (("cumulants", "couplings", "flow"), _sextic),
     "sixpoints": (("cumulants", "sixpoints"), _sextic),
     "action": (("cumulants", "action"), _action),
-    "pulls": (("cumulants", "theory"), _always),
 }
 """Every kind there is: the stores that it shows, and whether the architectures on one point set have such a figure."""

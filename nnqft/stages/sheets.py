@@ -24,7 +24,7 @@ def sheet(title: str, explanation: str, columns: tuple[str, ...], rows: list, ma
 
 def ratio(chi2: float, modes: float) -> str:
     """Chi^2 over its degrees of freedom; a dash where there are none."""
-    return f"{plain(chi2)} / {modes:.0f}" if modes > 0 else MISSING
+    return f"{plain(chi2)}\u00a0/\u00a0{modes:.0f}" if modes > 0 else MISSING
 
 
 def running(rows: Sequence[dict], coupling: Coupling = QUARTIC) -> tuple[str, ...]:
