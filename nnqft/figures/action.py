@@ -14,6 +14,7 @@ from nnqft.figures.style import (
     PAGE,
     dodge,
     empty,
+    handle,
     log_axis,
     look,
     panels,
@@ -39,7 +40,7 @@ CAPTION = (
     "it. "
     "Right: the expansion parameter, the largest |eigenvalue| of G⁽⁴⁾_c in units of G⁽²⁾. Above 0.1 (grey) the series "
     "in 1/N is not reliable, whatever the error bars say: next-to-leading values there, and whatever is not converged "
-    "(heavy tail), are hollow and grey. Where one component is kept, one coupling describes it by construction."
+    "(heavy tail), are hollow and grey. Where one component is kept, one coupling can always describe it."
 )
 LIMIT_COLOUR = "#e6e6e6"
 
@@ -106,16 +107,14 @@ def _couplings(axes: Axes, rows: list[dict]) -> None:
             continue
         draw_points(axes, widths * dodge(i, 2, 0.12), values, errors, solid, look(i))
         hollow = "" if solid.any() else ", not reliable at any width"
-        colour = look(i).colour if solid.any() else GREY
-        entries[label + hollow] = Line2D(
-            [], [], linestyle="none", marker=look(i).marker, color=colour, mfc=colour if solid.any() else "none"
-        )
+        entries[label + hollow] = handle(look(i), hollow=not solid.any())
         seen += list(values[solid & np.isfinite(values)]) if i else list(values[np.isfinite(values)])
     fit = np.array([row["N_g4_continuum"] for row in rows])
     if np.isfinite(fit).any():
         order = np.argsort(widths)
-        axes.plot(widths[order], fit[order], color=look(2).colour, linestyle=look(2).line, zorder=1)
-        entries[_fit_label(rows)] = Line2D([], [], color=look(2).colour, linestyle=look(2).line)
+        colour = look(2).colour if trusted.any() else GREY
+        axes.plot(widths[order], fit[order], color=colour, linestyle=look(2).line, zorder=1)
+        entries[_fit_label(rows)] = Line2D([], [], color=colour, linestyle=look(2).line)
         seen += list(fit[np.isfinite(fit)])
     low, high = min([*seen, 0.0]), max([*seen, 0.0])
     room = 0.15 * (high - low) or 1.0
@@ -133,11 +132,11 @@ def _couplings(axes: Axes, rows: list[dict]) -> None:
 
 def _fit_label(rows: list[dict]) -> str:
     last = max((row for row in rows if np.isfinite(row["continuum_distance"])), key=lambda row: row["width"])
-    model = safe(str(last["model"]))
-    if last["modes"] == 1:
-        return f"continuum fit, {model} (one component: no test)"
     distance, noise = (plain(float(last[f"continuum_{key}"]), 2, math_text=True) for key in ("distance", "noise"))
-    return f"continuum fit, {model}: distance {distance}, noise {noise}\n(at $N={last['width']}$)"
+    few = ", one component: hardly a test" if last["modes"] == 1 else ""
+    return (
+        f"continuum fit, {safe(str(last['model']))}\n(distance {distance}, noise {noise} at $N={last['width']}${few})"
+    )
 
 
 def _expansion(axes: Axes, rows: list[dict]) -> None:
@@ -151,9 +150,11 @@ def _expansion(axes: Axes, rows: list[dict]) -> None:
             continue
         values = np.array([row[key] for row in rows])
         solid = np.array([row["trusted"] for row in rows])
-        axes.plot(widths[order], values[order], color=look(i).colour, linestyle=look(i).line, linewidth=0.8, zorder=1)
-        draw_points(axes, widths, values, np.zeros(len(values)), solid, look(i))
-        entries[label] = Line2D([], [], color=look(i).colour, marker=look(i).marker, linestyle=look(i).line)
+        own = look(i)
+        colour = own.colour if solid.any() else GREY
+        axes.plot(widths[order], values[order], color=colour, linestyle=own.line, linewidth=0.8, zorder=1)
+        draw_points(axes, widths, values, np.zeros(len(values)), solid, own)
+        entries[label] = handle(own, line=True, hollow=not solid.any())
         everything += list(values)
     log_axis(axes, "x", widths)
     log_axis(axes, "y", everything)

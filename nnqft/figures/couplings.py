@@ -152,7 +152,7 @@ def trusted_orders(cumulants: xr.Dataset, orders: Sequence[int]) -> np.ndarray:
     """Whether the correlators of all these orders are trusted: (architecture, width) bool; False without them."""
     if not set(orders) <= set(cumulants["order"].values.tolist()):
         return np.zeros((cumulants.sizes["architecture"], cumulants.sizes["width"]), dtype=bool)
-    return cumulants["trusted"].sel(order=list(orders)).values.astype(bool).all(axis=-1)
+    return np.logical_and.reduce(cumulants["trusted"].sel(order=list(orders)).values.astype(bool), axis=-1)
 
 
 def _why(couplings: xr.Dataset, rows: list[dict]) -> str:

@@ -106,8 +106,8 @@ def _look(i: int, rows: Sequence[dict]) -> Look:
 
 def _dots(axes: Axes, position: np.ndarray, values: np.ndarray, own: Look, filled: bool) -> Line2D:
     (dots,) = axes.plot(
-        position, values, linestyle="none", marker=own.marker, markersize=1.8, markeredgewidth=0.5, color=own.colour,
-        mfc=own.colour if filled else "none",
+        position, values, linestyle="none", marker=own.marker, markersize=1.8 if len(position) > 100 else 3.0,
+        markeredgewidth=0.5, color=own.colour, mfc=own.colour if filled else "none",
     )  # fmt: skip
     return Line2D([], [], linestyle="none", marker=own.marker, color=own.colour, mfc=dots.get_markerfacecolor())
 

@@ -141,7 +141,7 @@ def conventions_table(groups: Groups) -> Table:
             field = canonical_field(group, a)
             K0 = field.K0 if field else NAN
             values, errors = (
-                _translated(two_point, fits[f"lambda_0{end}"][a, w], fits[f"kappa{end}"][a, w], field)
+                _translated(two_point, float(fits[f"lambda_0{end}"][a, w]), float(fits[f"kappa{end}"][a, w]), field)
                 for two_point, end in ((K0, ""), (0.0, "_stderr"))
             )
             p = NAN, fits["p_value"][a, w], fits["kappa_p_value"][a, w]

@@ -1,15 +1,24 @@
-"""What the sheets of the report share: at most so many rows, and the words for one coupling against the cutoff."""
+"""What the sheets of the report share: how many rows and widths, and the words for one coupling or prediction."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
+import xarray as xr
 
-from nnqft.figures.couplings import QUARTIC, REJECTED, Coupling
+from nnqft.figures.couplings import QUARTIC, REJECTED, Coupling, few_widths, trusted_orders
 from nnqft.figures.numbers import MISSING, p_text, plain, with_error
+from nnqft.figures.table import Table
 from nnqft.report.render import Sheet
 
 ROWS = 300
 """Rows of a table in the report; the rest is in tables/*.csv."""
+
+FEW = "At most four widths, evenly spread over the trusted ones"
+"""What :func:`a_few` chooses, in words."""
+
+Record = dict[str, Any]
+"""One row of a table by column."""
 
 
 def sheet(title: str, explanation: str, columns: tuple[str, ...], rows: list, marks: list[str]) -> Sheet:
@@ -54,3 +63,33 @@ def running_mark(remark: str) -> str:
     """Colour of a row with that last word."""
     marks = {"rejected": "bad", "not rejected": "good", "not testable": "", "not fitted": ""}
     return marks.get(remark, "doubt")
+
+
+def records_of(numbers: Table) -> list[Record]:
+    """All rows of a table."""
+    return list(numbers.records())
+
+
+def a_few(groups: Mapping[str, Mapping[str, xr.Dataset]], orders: tuple[int, ...]) -> dict[str, set[int]]:
+    """A few widths of each architecture, trusted ones if there are any."""
+    found = {}
+    for group in groups.values():
+        data = group["cumulants"]
+        widths = data["width"].values
+        for name, good in zip(data["architecture"].values, trusted_orders(data, orders), strict=True):
+            found[str(name)] = {int(widths[w]) for w in few_widths(widths, good)}
+    return found
+
+
+def outcome(p: float, trusted: bool) -> tuple[str, str]:
+    """Verdict and colour of a prediction with that p."""
+    if not trusted:
+        return "not converged", "doubt"
+    if not np.isfinite(p):
+        return "no test", ""
+    return ("outside errors", "bad") if p < REJECTED else ("within errors", "good")
+
+
+def percent(value: float) -> str:
+    """A percentage with two digits."""
+    return f"{plain(value, 2)}%" if np.isfinite(value) else MISSING

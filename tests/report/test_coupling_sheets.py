@@ -1,15 +1,9 @@
 import numpy as np
 import pytest
 
-from nnqft.stages.coupling_sheets import (
-    action_sheet,
-    conventions_sheet,
-    coupling_sheets,
-    heldout_sheet,
-    models_sheet,
-    sextic_sheet,
-    sixpoints_sheet,
-)
+from nnqft.figures.numbers import plain
+from nnqft.stages.action_sheets import action_sheet, conventions_sheet, sixpoints_sheet
+from nnqft.stages.coupling_sheets import coupling_sheets, heldout_sheet, models_sheet, sextic_sheet
 from nnqft.stages.coupling_tables import couplings_table
 
 
@@ -140,7 +134,9 @@ def test_an_unreliable_series_is_flagged(report_groups, changed):
     ((row, mark),) = rows(sheet, architecture="relu", N="4")
     assert mark == "doubt"
     assert "series not reliable" in row[-1]
-    assert row[8] == "–"  # one component: no test of the continuum fit
+    cell = report_groups["ray"]["action"].sel(architecture="relu", width=4, model="lambda_0")
+    distance, noise = (plain(float(cell[f"continuum_{key}"]), 2) for key in ("distance", "noise"))
+    assert row[8] == f"{distance} ({noise})"
 
     def small(data):
         data["expansion_parameter"][:] = 0.05
