@@ -127,16 +127,15 @@ def _couplings(axes: Axes, rows: list[dict]) -> None:
     log_axis(axes, "x", widths)
     axes.axhline(0.0, color="black", linewidth=0.5, zorder=0)
     axes.set(xlabel="width $N$", ylabel=r"$N\,g_4$ of $u_0$", ylim=(low - room, high + room))
-    axes.legend(list(entries.values()), list(entries), loc="upper center", bbox_to_anchor=(0.5, -0.17))
+    axes.legend(list(entries.values()), list(entries), loc="upper center", bbox_to_anchor=(0.5, -0.2))
 
 
 def _fit_label(rows: list[dict]) -> str:
     last = max((row for row in rows if np.isfinite(row["continuum_distance"])), key=lambda row: row["width"])
     distance, noise = (plain(float(last[f"continuum_{key}"]), 2, math_text=True) for key in ("distance", "noise"))
-    few = ", one component: hardly a test" if last["modes"] == 1 else ""
-    return (
-        f"continuum fit, {safe(str(last['model']))}\n(distance {distance}, noise {noise} at $N={last['width']}${few})"
-    )
+    few = " (one component: hardly a test)" if last["modes"] == 1 else ""
+    model = safe(str(last["model"]))
+    return f"continuum fit, {model}{few}\ndistance {distance}, noise {noise} at $N={last['width']}$"
 
 
 def _expansion(axes: Axes, rows: list[dict]) -> None:
@@ -162,4 +161,4 @@ def _expansion(axes: Axes, rows: list[dict]) -> None:
     axes.axhspan(EXPANSION_LIMIT, top, color=LIMIT_COLOUR, linewidth=0, zorder=0)
     axes.text(0.97, 0.96, "series not reliable", transform=axes.transAxes, ha="right", va="top", fontsize=8)
     axes.set(xlabel="width $N$", ylabel="expansion parameter")
-    axes.legend(list(entries.values()), list(entries), loc="upper center", bbox_to_anchor=(0.5, -0.17))
+    axes.legend(list(entries.values()), list(entries), loc="upper center", bbox_to_anchor=(0.5, -0.2))
