@@ -1,6 +1,7 @@
-"""The quartic coupling against the cutoff: log |lambda_0| against log Lambda, with the fitted slope."""
+"""A coupling against the cutoff: log |g| against log Lambda, with the fitted slope; kappa is in `sextic`."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import xarray as xr
@@ -26,10 +27,6 @@ from nnqft.figures.style import (
 )
 from nnqft.figures.table import Table, table
 
-COLUMNS = (
-    "architecture", "model", "width", "cutoff", "lambda_0", "lambda_0_stderr", "N_lambda_0", "N_lambda_0_stderr",
-    "slope", "slope_stderr", "chi2", "dof", "p_value", "trusted", "drawn",
-)  # fmt: skip
 CAPTION = (
     "The quartic coupling λ₀ of the effective action, fitted to G⁽⁴⁾_c = −24 λ₀ ∫dy K_w(x₁,y) K_w(x₂,y) "
     "K_w(x₃,y) K_w(x₄,y) over |y| ≤ Λ at each cutoff Λ by generalised least squares with the full covariance: "
@@ -46,15 +43,48 @@ WIDTHS = 4
 """Widths that one panel can tell apart."""
 
 
+@dataclass(frozen=True)
+class Coupling:
+    """One coupling as it is drawn: its names in the stores, its power of 1/N, and the correlators that it needs.
+
+    name: in ``couplings.zarr``; family: in ``flow.zarr`` (slope_lambda); goodness: prefix of chi2, dof and p_value.
+    """
+
+    name: str
+    family: str
+    goodness: str
+    power: int
+    orders: tuple[int, ...]
+    symbol: str
+
+    @property
+    def scaled(self) -> str:
+        """Name of N^power times the coupling: N_lambda_0, N2_kappa."""
+        return f"N{self.power if self.power > 1 else ''}_{self.name}"
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Columns of the plotted numbers."""
+        return (
+            "architecture", "model", "width", "cutoff", self.name, f"{self.name}_stderr", self.scaled,
+            f"{self.scaled}_stderr", "slope", "slope_stderr", "chi2", "dof", "p_value", "trusted", "drawn",
+        )  # fmt: skip
+
+
+QUARTIC = Coupling("lambda_0", "lambda", "", 1, (4,), r"\lambda_0")
+
+
 @styled
-def plot(couplings: xr.Dataset, flow: xr.Dataset, cumulants: xr.Dataset, name: str = "") -> tuple[Figure, Table]:
+def plot(
+    couplings: xr.Dataset, flow: xr.Dataset, cumulants: xr.Dataset, name: str = "", coupling: Coupling = QUARTIC
+) -> tuple[Figure, Table]:
     """Figure and plotted numbers from one group of ``couplings.zarr``, ``flow.zarr`` and ``cumulants.zarr``.
 
     The model drawn is {lambda_0}, or the first one with lambda_0 in it. `name`: the point set.
     """
     data, running = shown(couplings), shown(flow)
-    trusted = trusted_quartic(shown(cumulants))
-    numbers = running_couplings(data, running, trusted)
+    trusted = trusted_orders(shown(cumulants), coupling.orders)
+    numbers = running_couplings(data, running, trusted, coupling)
     architectures = [str(a) for a in data["architecture"].values]
     columns = min(2, len(architectures))
     figure, axes = panels(-(-len(architectures) // 2), columns, COLUMN if columns == 1 else PAGE, 3.5)
@@ -63,38 +93,48 @@ def plot(couplings: xr.Dataset, flow: xr.Dataset, cumulants: xr.Dataset, name: s
             panel.set_axis_off()
             continue
         rows = [row for row in numbers.records() if row["architecture"] == architectures[a]]
-        if not any(np.isfinite(row["lambda_0"]) for row in rows):
+        if not any(np.isfinite(row[coupling.name]) for row in rows):
             panel.set_title(safe(architectures[a]))
             empty(panel, _why(data.isel(architecture=a), rows))
             continue
-        _panel(panel, architectures[a], rows)
+        _panel(panel, architectures[a], rows, coupling)
     title(figure, couplings, name)
     return figure, numbers
 
 
-def running_couplings(couplings: xr.Dataset, flow: xr.Dataset, trusted: np.ndarray) -> Table:
+def running_couplings(
+    couplings: xr.Dataset, flow: xr.Dataset, trusted: np.ndarray, coupling: Coupling = QUARTIC
+) -> Table:
     """One row per (architecture, width, cutoff) for the model that is drawn; trusted: (architecture, width) bool."""
-    models = [str(m).split("+") for m in couplings["model"].values]
-    usable = [m for m, model in enumerate(models) if "lambda_0" in model]
-    if not usable:
-        return table(COLUMNS, [])
-    m = min(usable, key=lambda m: (len(models[m]), m))
-    fields = {key: couplings[key].values[..., m]
-              for key in ("lambda_0", "lambda_0_stderr", "chi2", "dof", "p_value")}  # fmt: skip
-    slope, slope_error = (flow[key].values[..., m] for key in ("slope_lambda", "slope_lambda_stderr"))
+    m = drawn_model(couplings)
+    if m is None:
+        return table(coupling.columns, [])
+    keys = (
+        coupling.name,
+        f"{coupling.name}_stderr",
+        *(f"{coupling.goodness}{key}" for key in ("chi2", "dof", "p_value")),
+    )
+    values, errors, chi2, dof, p = (couplings[key].values[..., m] for key in keys)
+    slope, slope_error = (flow[f"slope_{coupling.family}{end}"].values[..., m] for end in ("", "_stderr"))
     widths, cutoffs = couplings["width"].values, couplings["cutoff"].values
     rows = []
     for a, architecture in enumerate(couplings["architecture"].values):
-        chosen = few_widths(widths, trusted[a] & np.isfinite(fields["lambda_0"][a]).any(axis=-1))
+        chosen = few_widths(widths, trusted[a] & np.isfinite(values[a]).any(axis=-1))
         for w, c in np.ndindex(len(widths), len(cutoffs)):
-            at = a, w, c
-            value, error = fields["lambda_0"][at], fields["lambda_0_stderr"][at]
+            at, scale = (a, w, c), float(widths[w]) ** coupling.power
             rows.append(
-                (str(architecture), "+".join(models[m]), widths[w], cutoffs[c], value, error, widths[w] * value,
-                 widths[w] * error, slope[a, w], slope_error[a, w], fields["chi2"][at], fields["dof"][at],
-                 fields["p_value"][at], trusted[a, w], w in chosen)
+                (str(architecture), str(couplings["model"].values[m]), widths[w], cutoffs[c], values[at], errors[at],
+                 scale * values[at], scale * errors[at], slope[a, w], slope_error[a, w], chi2[at], dof[at], p[at],
+                 trusted[a, w], w in chosen)
             )  # fmt: skip
-    return table(COLUMNS, rows)
+    return table(coupling.columns, rows)
+
+
+def drawn_model(couplings: xr.Dataset) -> int | None:
+    """Position of {lambda_0}, or of the first of the smallest models with lambda_0 in it; None without any."""
+    models = [str(m).split("+") for m in couplings["model"].values]
+    usable = [m for m, model in enumerate(models) if "lambda_0" in model]
+    return min(usable, key=lambda m: (len(models[m]), m)) if usable else None
 
 
 def few_widths(widths: np.ndarray, good: np.ndarray) -> list[int]:
@@ -106,9 +146,14 @@ def few_widths(widths: np.ndarray, good: np.ndarray) -> list[int]:
 
 def trusted_quartic(cumulants: xr.Dataset) -> np.ndarray:
     """Whether G4c is trusted: (architecture, width) bool; False where it was not estimated."""
-    if 4 not in cumulants["order"].values:
+    return trusted_orders(cumulants, (4,))
+
+
+def trusted_orders(cumulants: xr.Dataset, orders: Sequence[int]) -> np.ndarray:
+    """Whether the correlators of all these orders are trusted: (architecture, width) bool; False without them."""
+    if not set(orders) <= set(cumulants["order"].values.tolist()):
         return np.zeros((cumulants.sizes["architecture"], cumulants.sizes["width"]), dtype=bool)
-    return cumulants["trusted"].sel(order=4).values.astype(bool)
+    return np.logical_and.reduce(cumulants["trusted"].sel(order=list(orders)).values.astype(bool), axis=-1)
 
 
 def _why(couplings: xr.Dataset, rows: list[dict]) -> str:
@@ -118,14 +163,15 @@ def _why(couplings: xr.Dataset, rows: list[dict]) -> str:
     return "no coupling was fitted:\n" + "\n".join(safe(wrapped(reason)) for reason in reasons[:2])
 
 
-def _panel(axes: Axes, architecture: str, rows: list[dict]) -> None:
-    drawn = [row for row in rows if row["drawn"] and np.isfinite(row["lambda_0"])]
+def _panel(axes: Axes, architecture: str, rows: list[dict], coupling: Coupling) -> None:
+    drawn = [row for row in rows if row["drawn"] and np.isfinite(row[coupling.name])]
     widths = sorted({row["width"] for row in drawn})
     entries = {}
     for i, width in enumerate(widths):
         mine = sorted((row for row in drawn if row["width"] == width), key=lambda row: row["cutoff"])
         cutoff, value, error = (
-            np.array([row[key] for row in mine], dtype=np.float64) for key in ("cutoff", "lambda_0", "lambda_0_stderr")
+            np.array([row[key] for row in mine], dtype=np.float64)
+            for key in ("cutoff", coupling.name, f"{coupling.name}_stderr")
         )
         points(axes, cutoff, np.abs(value), error, [row["trusted"] for row in mine], look(i))
         first = mine[0]
@@ -134,9 +180,9 @@ def _panel(axes: Axes, architecture: str, rows: list[dict]) -> None:
             axes.plot(cutoff, line, color=look(i).colour, linestyle=look(i).line, linewidth=0.8, zorder=1)
         entries[_label(mine)] = handle(look(i), line=True, hollow=not first["trusted"])
     log_axis(axes, "x", [row["cutoff"] for row in drawn])
-    log_axis(axes, "y", [abs(row["lambda_0"]) for row in drawn], least=30.0)
-    axes.set(xlabel=r"cutoff $\Lambda$", ylabel=r"$|\lambda_0|$")
-    axes.set_title("\n".join([f"{safe(architecture)}:  {_sign(drawn)}", _verdict(rows)]))
+    log_axis(axes, "y", [abs(row[coupling.name]) for row in drawn], least=30.0)
+    axes.set(xlabel=r"cutoff $\Lambda$", ylabel=f"$|{coupling.symbol}|$")
+    axes.set_title("\n".join([f"{safe(architecture)}:  {_sign(drawn, coupling)}", _verdict(rows, coupling)]))
     heading = UNTRUSTED if not all(row["trusted"] for row in drawn) else None
     axes.legend(
         list(entries.values()), list(entries), loc="upper center", bbox_to_anchor=(0.5, -0.2), title=heading,
@@ -152,14 +198,14 @@ def _label(rows: Sequence[dict]) -> str:
     return text + (f", $p$ = {p_text(min(p), math_text=True)}" if p else ", no test")
 
 
-def _sign(rows: Sequence[dict]) -> str:
-    values = [row["lambda_0"] for row in rows]
+def _sign(rows: Sequence[dict], coupling: Coupling) -> str:
+    values = [row[coupling.name] for row in rows]
     if all(value < 0 for value in values):
-        return r"$\lambda_0<0$"
-    return r"$\lambda_0>0$" if all(value > 0 for value in values) else r"$\lambda_0$ of both signs"
+        return f"${coupling.symbol}<0$"
+    return f"${coupling.symbol}>0$" if all(value > 0 for value in values) else f"${coupling.symbol}$ of both signs"
 
 
-def _verdict(rows: Sequence[dict]) -> str:
+def _verdict(rows: Sequence[dict], coupling: Coupling) -> str:
     """How many trusted widths reject a constant coupling (at any cutoff)."""
     worst: dict[int, float] = {}
     for row in rows:
@@ -167,7 +213,8 @@ def _verdict(rows: Sequence[dict]) -> str:
             worst[row["width"]] = min(row["p_value"], worst.get(row["width"], 1.0))
     rejecting = sum(p < REJECTED for p in worst.values())
     if not any(row["trusted"] for row in rows):
-        return r"$G^{(4)}_c$ not converged: no test of constancy"
+        order = max(coupling.orders)
+        return rf"$G^{{({order})}}_c$ not converged: no test of constancy"
     if not worst:
         return "no degree of freedom to test constancy"
     if rejecting:

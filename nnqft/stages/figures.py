@@ -1,11 +1,13 @@
 """Figures of every point set, each as PDF, PNG and the plotted numbers as CSV."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import xarray as xr
 
-from nnqft.figures import couplings, depth, deviations, potential, pulls, scaling
+from nnqft.figures import action, couplings, depth, deviations, potential, pulls, scaling, sextic, sixpoints
 from nnqft.figures.style import image
 from nnqft.figures.table import Table
 from nnqft.spec.model import Scan
@@ -17,10 +19,25 @@ CAPTIONS = {
     "deviations": deviations.CAPTION,
     "scaling": scaling.CAPTION,
     "couplings": couplings.CAPTION,
+    "sextic": sextic.CAPTION,
+    "sixpoints": sixpoints.CAPTION,
+    "action": action.CAPTION,
     "pulls": pulls.CAPTION,
     "depth": depth.CAPTION,
     "potential": potential.CAPTION,
 }
+_PLOTS: dict[str, tuple[Callable[..., Any], tuple[str, ...]]] = {
+    "deviations": (deviations.plot, ("cumulants", "theory")),
+    "scaling": (scaling.plot, ("cumulants", "theory")),
+    "couplings": (couplings.plot, ("couplings", "flow", "cumulants")),
+    "sextic": (sextic.plot, ("couplings", "flow", "cumulants")),
+    "sixpoints": (sixpoints.plot, ("sixpoints", "cumulants")),
+    "action": (action.plot, ("action", "cumulants")),
+    "pulls": (pulls.plot, ("cumulants", "theory")),
+    "depth": (depth.plot, ("flow", "cumulants", "theory")),
+    "potential": (potential.plot, ("flow", "cumulants")),
+}
+"""How each kind is drawn: the function, and the stores that it takes, in its order."""
 
 
 def draw_figure(scan: Scan, layout: Layout, name: str) -> None:
@@ -39,15 +56,8 @@ def draw_figure(scan: Scan, layout: Layout, name: str) -> None:
 
 def draw(folder: Path, name: str, points: str, data: dict[str, xr.Dataset]) -> None:
     """One figure; data: the point set's group of each store it shows."""
-    if name == "couplings":
-        figure, numbers = couplings.plot(data["couplings"], data["flow"], data["cumulants"], points)
-    elif name == "depth":
-        figure, numbers = depth.plot(data["flow"], data["cumulants"], data["theory"], points)
-    elif name == "potential":
-        figure, numbers = potential.plot(data["flow"], data["cumulants"], points)
-    else:
-        kind = {"deviations": deviations, "scaling": scaling, "pulls": pulls}[name]
-        figure, numbers = kind.plot(data["cumulants"], data["theory"], points)
+    plot, stores = _PLOTS[name]
+    figure, numbers = plot(*(data[store] for store in stores), points)
     stem = folder / f"{name}-{points}"
     replace(stem.with_name(f"{stem.name}.png"), image(figure, "png"))
     replace(stem.with_name(f"{stem.name}.pdf"), image(figure, "pdf"))

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from nnqft.nets.maps import CLOSED
 from nnqft.spec.grid import Architecture, sweeps
 from nnqft.spec.model import Scan
 from nnqft.stages.layout import by_points
@@ -41,11 +42,29 @@ def _potential(scan: Scan, group: list[Architecture]) -> bool:
     return 6 in scan.cumulants.orders and bool(potential_sweeps(group))
 
 
+def _sextic(scan: Scan, group: list[Architecture]) -> bool:
+    return {4, 6} <= set(scan.cumulants.orders) and any(map(_trees, group))
+
+
+def _action(scan: Scan, group: list[Architecture]) -> bool:
+    return 4 in scan.cumulants.orders and isinstance(scan.basis(group[0].points), int)
+
+
+def _trees(a: Architecture) -> bool:
+    """Whether the vertices of six legs and the trees of quartic ones are known for an architecture."""
+    if len(a.coordinates[0]) > 3 or a.depth != 1:
+        return False
+    return a.network == "cosine" or (a.network in ("mlp", "linear") and a.options == "{}" and a.activation in CLOSED)
+
+
 _KINDS: dict[str, tuple[tuple[str, ...], Applies]] = {
     "deviations": (("cumulants", "theory"), _always),
     "scaling": (("cumulants", "theory"), _always),
     "couplings": (("cumulants", "couplings", "flow"), _always),
     "pulls": (("cumulants", "theory"), _always),
+    "sextic": (("cumulants", "couplings", "flow"), _sextic),
+    "sixpoints": (("cumulants", "sixpoints"), _sextic),
+    "action": (("cumulants", "action"), _action),
     "depth": (("cumulants", "theory", "flow"), _depth),
     "potential": (("cumulants", "flow"), _potential),
 }

@@ -14,7 +14,7 @@ from nnqft.spec.model import Scan
 
 DIMENSION = {2: "pair", 4: "quad", 6: "sext", 8: "oct"}
 FORMATS = ("pdf", "png", "csv")
-TABLES = ("cumulants", "couplings", "agreement", "naturalness")
+TABLES = ("cumulants", "couplings", "agreement", "naturalness", "sixpoints", "conventions", "action")
 STAGES = ("ensemble", "cumulants", "theory", "couplings", "flow", "sixpoints", "action")
 
 

@@ -9,6 +9,7 @@ import yaml
 from nnqft.core.versions import KERNEL_VERSION
 from nnqft.report.render import Citation, Report, Section, picture, render
 from nnqft.spec.model import Scan
+from nnqft.stages.coupling_sheets import coupling_sheets
 from nnqft.stages.figures import CAPTIONS
 from nnqft.stages.gallery import figures
 from nnqft.stages.layout import Layout
@@ -50,6 +51,7 @@ def report(scan: Scan, layout: Layout) -> Report:
         sheets=(
             agreement_sheet(cells),
             couplings_sheet(groups),
+            *coupling_sheets(groups),
             naturalness_sheet(naturalness_table(scan, groups, IntegralCache(layout.integrals))),
             exponents_sheet(groups),
         ),

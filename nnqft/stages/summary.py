@@ -11,20 +11,20 @@ from nnqft.estimation.agreement import look_elsewhere
 from nnqft.estimation.cumulants import CONNECTED
 from nnqft.estimation.tails import INDEX_LIMIT, SHARE_LIMIT
 from nnqft.figures.comparison import SIGNIFICANCE, Cell, combine, verdict
-from nnqft.figures.couplings import REJECTED, running_couplings, trusted_quartic
-from nnqft.figures.numbers import MISSING, p_text, plain, with_error
+from nnqft.figures.couplings import running_couplings, trusted_quartic
+from nnqft.figures.numbers import p_text, plain, with_error
 from nnqft.figures.table import Table
 from nnqft.report.render import Sheet
 from nnqft.spec.grid import architectures
 from nnqft.spec.model import Scan
+from nnqft.stages.sheets import ratio as _ratio
+from nnqft.stages.sheets import running, running_mark
+from nnqft.stages.sheets import sheet as _sheet
 from nnqft.stages.tables import Group, tests_and_looks
 from nnqft.stages.widths import LEADING
 
 Cells = Mapping[str, list[Cell]]
 Mark = Literal["good", "bad", "doubt"]
-
-ROWS = 300
-"""Rows of a table in the report; the rest is in tables/*.csv."""
 
 SIGMAS = 5.0
 _MARKS = {"agrees": "good", "differs": "bad", "not converged": "doubt", "leading order only": "", "no prediction": ""}
@@ -108,10 +108,10 @@ def couplings_sheet(groups: Mapping[str, Group]) -> Sheet:
             cells.setdefault((str(row["architecture"]), int(row["width"])), []).append(row)
             model = str(row["model"])
         for (architecture, width), mine in cells.items():
-            fitted = _coupling(sorted(mine, key=lambda row: row["cutoff"]))
+            fitted = running(sorted(mine, key=lambda row: row["cutoff"]))
             mean = _mean_coupling(group["couplings"], architecture, width)
             rows.append((architecture, str(width), *fitted[:-1], mean, fitted[-1]))
-            marks.append("" if mine[0]["trusted"] else "doubt")
+            marks.append(running_mark(fitted[-1]))
     return _sheet(
         "Couplings",
         f"Model {{{model}}}. λ₀ at the smallest and the largest cutoff Λ; χ²/dof at the largest, the smallest p over "
@@ -129,7 +129,7 @@ def _mean_coupling(couplings: xr.Dataset, architecture: str, width: int) -> str:
     """N times the mean coupling over components at the largest cutoff, and its relative spread."""
     at = couplings.sel(architecture=architecture, width=width, cutoff=couplings["cutoff"].values.max())
     value, error, spread = (float(at[name].values) for name in ("lambda_mean", "lambda_mean_stderr", "lambda_spread"))
-    return f"{with_error(width * value, width * error)} ({100 * spread:.2g}%)" if np.isfinite(value) else "–"
+    return f"{with_error(width * value, width * error)} ({plain(100 * spread, 2)}%)" if np.isfinite(value) else "–"
 
 
 def naturalness_sheet(numbers: Table) -> Sheet:
@@ -251,36 +251,5 @@ def _combined(scan: Scan, cells: Cells, order: int):
     )  # fmt: skip
 
 
-def _coupling(rows: Sequence[dict]) -> tuple[str, ...]:
-    first, last = rows[0], rows[-1]
-    ends = [with_error(row["N_lambda_0"], row["N_lambda_0_stderr"]) for row in (first, last)]
-    p = [row["p_value"] for row in rows if np.isfinite(row["p_value"])]
-    slope = round(last["slope"]) if np.isfinite(last["slope"]) else 0
-    whole = abs(last["slope"] - slope) < 1e-6
-    invariant = [row[key] * row["cutoff"] ** -slope for row in (first,) for key in ("N_lambda_0", "N_lambda_0_stderr")]
-    remark = ("rejected" if min(p) < REJECTED else "not rejected") if p else "not testable"
-    remark = remark if last["trusted"] else "G4c not converged"
-    remark = remark if np.isfinite(last["lambda_0"]) else "not fitted"
-    return (
-        *ends, _ratio(last["chi2"], last["dof"]), p_text(min(p)) if p else MISSING,
-        with_error(last["slope"], last["slope_stderr"], resolution=1e-9),
-        with_error(*invariant) if whole else MISSING, remark,
-    )  # fmt: skip
-
-
-def _ratio(chi2: float, modes: int) -> str:
-    return f"{plain(chi2)} / {modes}" if modes else MISSING
-
-
 def _names(orders: Iterable[int]) -> str:
     return ", ".join(CONNECTED[order] for order in orders)
-
-
-def _sheet(title: str, explanation: str, columns: tuple[str, ...], rows: list, marks: list[str]) -> Sheet:
-    """A sheet of at most `ROWS` rows, those that differ first to be kept."""
-    note = ""
-    if len(rows) > ROWS:
-        keep = sorted(sorted(range(len(rows)), key=lambda i: (marks[i] != "bad", i))[:ROWS])
-        note = f"{len(rows) - ROWS} more rows are in tables/*.csv."
-        rows, marks = [rows[i] for i in keep], [marks[i] for i in keep]
-    return Sheet(title, explanation, columns, tuple(rows), tuple(marks), note)

@@ -1,7 +1,6 @@
 """Tables of the whole scan, each as CSV and as LaTeX (packages booktabs and longtable)."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import xarray as xr
@@ -11,17 +10,24 @@ from nnqft.figures.comparison import COMPONENT, Cell, compare, component_label, 
 from nnqft.figures.numbers import plain
 from nnqft.figures.table import Table, Value, table
 from nnqft.spec.model import Scan
+from nnqft.stages.coupling_tables import (
+    DETAIL,
+    Group,
+    action_table,
+    conventions_table,
+    couplings_table,
+    sixpoints_table,
+)
 from nnqft.stages.layout import Layout, by_points
 from nnqft.stages.naturalness import naturalness_table
 from nnqft.storage.files import write_atomic
 from nnqft.storage.integrals import IntegralCache
 from nnqft.storage.product import read_tree
 
-Group = Mapping[str, xr.Dataset]
-"""One point set: its dataset of each store."""
-
 LONG = ("status", "sentence")
 """Columns of running text, which the LaTeX version leaves out."""
+
+_STORES = ("cumulants", "theory", "couplings", "flow", "sixpoints", "action")
 
 _LATEX = str.maketrans(
     {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
@@ -38,14 +44,17 @@ def write_tables(scan: Scan, layout: Layout) -> None:
         "couplings": couplings_table(groups),
         "agreement": agreement_table(cells),
         "naturalness": naturalness_table(scan, groups, IntegralCache(layout.integrals)),
+        "sixpoints": sixpoints_table(groups),
+        "conventions": conventions_table(groups),
+        "action": action_table(groups),
     }.items():
         write_atomic(layout.tables / f"{name}.csv", numbers.csv())
-        write_atomic(layout.tables / f"{name}.tex", latex(numbers))
+        write_atomic(layout.tables / f"{name}.tex", latex(numbers, DETAIL if name == "couplings" else ()))
 
 
 def read_groups(scan: Scan, layout: Layout) -> dict[str, Group]:
-    """Every point set in use: its datasets of cumulants, theory, couplings and flow."""
-    trees = {stage: read_tree(layout.store(stage)) for stage in ("cumulants", "theory", "couplings", "flow")}
+    """Every point set in use: its datasets of every store but the ensemble."""
+    trees = {stage: read_tree(layout.store(stage)) for stage in _STORES}
     return {points: {stage: tree[points].to_dataset() for stage, tree in trees.items()} for points in by_points(scan)}
 
 
@@ -103,47 +112,6 @@ def tests_and_looks(cells: Mapping[str, list[Cell]]) -> tuple[int, int]:
     return len(tested), sum(cell.result.components for cell in tested)
 
 
-def couplings_table(groups: Mapping[str, Group]) -> Table:
-    """One row per (architecture, width, model, cutoff, coupling of that model)."""
-    columns = (
-        "points", "architecture", "width", "model", "cutoff", "coupling", "value", "stderr", "N_value", "N_stderr",
-        "chi2", "dof", "p_value", "mape", "component_mean", "component_mean_stderr", "component_spread", "slope",
-        "slope_stderr", "beta", "beta_stderr", "beta_theory", "trusted", "status",
-    )  # fmt: skip
-    rows: list[tuple[Any, ...]] = []
-    for points, group in groups.items():
-        rows += _couplings(points, group)
-    return table(columns, rows)
-
-
-def _couplings(points: str, group: Group) -> list[tuple[Any, ...]]:
-    fits, flow, data = (group[stage].load() for stage in ("couplings", "flow", "cumulants"))
-    trusted = data["trusted"].sel(order=4).values if 4 in data["order"].values else None
-    goodness = [fits[key].values for key in ("chi2", "dof", "p_value", "mape")]
-    means = [fits[key].values for key in ("lambda_mean", "lambda_mean_stderr", "lambda_spread")]
-    running = [flow[key].values for key in ("slope_lambda", "slope_lambda_stderr")]
-    betas = [flow[f"beta_lambda{suffix}"].values for suffix in ("", "_stderr", "_theory")]
-    names, widths, cutoffs, models = (fits[key].values for key in ("architecture", "width", "cutoff", "model"))
-    rows: list[tuple[Any, ...]] = []
-    for at in np.ndindex(len(names), len(widths), len(models), len(cutoffs)):
-        a, w, m, c = at
-        for coupling in str(models[m]).split("+"):
-            value, stderr = (fits[key].values[a, w, c, m] for key in (coupling, f"{coupling}_stderr"))
-            flows = [
-                *(array[a, w, c] for array in means),
-                *(array[a, w, m] for array in running),
-                *(array[a, w, c, m] for array in betas),
-            ]
-            if coupling != "lambda_0":
-                flows = [float("nan")] * len(flows)
-            rows.append(
-                (points, str(names[a]), widths[w], str(models[m]), cutoffs[c], coupling, value, stderr,
-                 widths[w] * value, widths[w] * stderr, *(array[a, w, c, m] for array in goodness), *flows,
-                 False if trusted is None else trusted[a, w], str(fits["status"].values[a, w, c, m]))
-            )  # fmt: skip
-    return rows
-
-
 def _distinct(data: xr.Dataset, order: int) -> tuple[int, str]:
     """Position and label of the component whose legs are as distinct as the points allow."""
     legs = data[f"{COMPONENT[order]}_points"].values
@@ -151,9 +119,9 @@ def _distinct(data: xr.Dataset, order: int) -> tuple[int, str]:
     return int(np.flatnonzero((legs == chosen).all(axis=1))[0]), component_label(chosen)
 
 
-def latex(numbers: Table) -> str:
-    """A longtable with booktabs rules; numbers with four significant digits, text escaped."""
-    keep = [i for i, name in enumerate(numbers.columns) if name not in LONG]
+def latex(numbers: Table, detail: Sequence[str] = ()) -> str:
+    """A longtable with booktabs rules; numbers with four significant digits, text escaped; without columns `detail`."""
+    keep = [i for i, name in enumerate(numbers.columns) if name not in (*LONG, *detail)]
     values = [[row[i] for i in keep] for row in numbers.rows]
     align = ["l" if not values or isinstance(value, str) else "r" for value in (values[0] if values else keep)]
     head = " & ".join(_cell(numbers.columns[i].replace("_", " ")) for i in keep) + r" \\"

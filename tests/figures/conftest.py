@@ -2,7 +2,7 @@ import pytest
 
 from nnqft.storage.product import read_tree
 
-STAGES = ("cumulants", "theory", "couplings", "flow")
+STAGES = ("cumulants", "theory", "couplings", "flow", "sixpoints", "action")
 
 
 @pytest.fixture(scope="session")

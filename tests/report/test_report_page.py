@@ -80,7 +80,7 @@ def test_the_page_loads_nothing_from_anywhere(text, page):
 def test_every_figure_is_in_the_page_with_a_caption(finished, page, content):
     embedded = [base64.b64decode(source.split(",")[1]) for source in page.attribute("img", "src")]
     files = {path.read_bytes() for path in finished[1].figures.glob("*.png")}
-    assert len(embedded) == len(files) == 8
+    assert len(embedded) == len(files) == 14
     assert set(embedded) == files
     assert all(len(p.caption) > 100 for section in content.sections for p in section.pictures)
     assert all(page.attribute("img", "alt"))

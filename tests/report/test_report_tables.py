@@ -7,8 +7,8 @@ import pytest
 from nnqft.figures.table import table
 from nnqft.spec.load import parse_scan
 from nnqft.stages.layout import TABLES
+from nnqft.stages.sheets import ROWS
 from nnqft.stages.summary import (
-    ROWS,
     agreement_sheet,
     combined_sheet,
     couplings_sheet,
@@ -72,17 +72,19 @@ def test_agreement_agrees_with_the_comparison(finished, groups):
 
 def test_couplings_have_a_row_for_every_fit_and_coupling(finished, groups):
     rows = read(finished[1], "couplings")
-    assert len(rows) == 4 * 2 * 3 * 3  # models of two couplings and of one
+    assert len(rows) == 4 * 2 * 3 * (3 + 2)  # models of two couplings and of one, each with kappa
     for row in rows:
         fit = groups[row["points"]]["couplings"].sel(
             architecture=row["architecture"], width=int(row["width"]), model=row["model"], cutoff=float(row["cutoff"])
         )
         assert float(row["value"]) == pytest.approx(fit[row["coupling"]].item(), nan_ok=True)
+        sextic = row["coupling"] == "kappa"
         assert float(row["N_stderr"]) == pytest.approx(
-            int(row["width"]) * fit[f"{row['coupling']}_stderr"].item(), nan_ok=True
+            int(row["width"]) ** (1 + sextic) * fit[f"{row['coupling']}_stderr"].item(), nan_ok=True
         )
-        assert int(row["dof"]) == fit["dof"].item()
-        assert np.isnan(float(row["slope"])) or row["coupling"] == "lambda_0"
+        assert float(row["dof"]) == pytest.approx(fit["kappa_dof" if sextic else "dof"].item(), nan_ok=True)
+        assert float(row["log_evidence"]) == pytest.approx(np.nan if sextic else fit["log_evidence"], nan_ok=True)
+        assert np.isnan(float(row["slope"])) or row["coupling"] in ("lambda_0", "kappa")
 
 
 def test_latex_has_as_many_cells_in_every_row_and_escapes_names():

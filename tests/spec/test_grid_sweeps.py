@@ -36,3 +36,20 @@ def test_every_scan_has_the_figures_that_need_no_sweep():
     assert list(kinds)[:4] == ["deviations", "scaling", "couplings", "pulls"]
     assert kinds["scaling"].points == ("line", "near")
     assert kinds["couplings"].stores == ("cumulants", "couplings", "flow")
+
+
+def changed(**changes):
+    return figures(parse_scan(SCAN | changes))
+
+
+def test_figures_that_would_say_nothing_are_not_drawn():
+    assert changed()["sextic"].points == changed()["sixpoints"].points == changed()["action"].points == ("line", "near")
+    assert not {"sextic", "sixpoints"} & set(changed(cumulants={"orders": [2, 4]}))
+    assert "action" in changed(cumulants={"orders": [2, 4]})
+    assert "action" not in changed(cumulants={"orders": [2]})
+    deep = {"deep": {"activation": "erf", "depth": 3, "points": "line"}}
+    assert "sixpoints" not in changed(architectures=deep)
+    cosine = deep | {"cos": {"network": "cosine", "points": "near"}, "tanh": {"activation": "tanh", "points": "line"}}
+    assert changed(architectures=cosine)["sextic"].points == ("near",)
+    selected = {"orders": [2, 4], "components": {"line": {"patterns": ["aabb"]}}}
+    assert changed(cumulants=selected)["action"].points == ("near",)

@@ -53,6 +53,8 @@ rule tables:
         theory=rules.theory.output.receipt,
         couplings=rules.couplings.output.receipt,
         flow=rules.flow.output.receipt,
+        sixpoints=rules.sixpoints.output.receipt,
+        action=rules.action.output.receipt,
     output:
         report(
             expand(f"{ROOT}/tables/{{table}}.csv", table=TABLES),
