@@ -1,6 +1,7 @@
 """Stationary correlator and largest Lyapunov exponent of recurrent networks in continuous time, N -> infinity.
 
-    dh = (-gamma h + W phi(h) + b) dt + sqrt(D) dB,    (gamma^2 - d^2/dtau^2) C = sigma_w^2 <phi phi>_C + sigma_b^2 + D delta(tau),
+    dh = (-gamma h + W phi(h) + b) dt + sqrt(D) dB,
+    (gamma^2 - d^2/dtau^2) C = sigma_w^2 <phi phi>_C + sigma_b^2 + D delta(tau),
 
 Sompolinsky, Crisanti and Sommers, PRL 61 (1988) 259; with noise Schuecker, Goedeke and Helias, PRX 8 (2018) 041029.
 C(tau) is a particle in the potential V(C) = -gamma^2 C^2 / 2 + sigma_w^2 int <phi phi> dC + sigma_b^2 C, at fixed
@@ -26,14 +27,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from nnqft.core.errors import InputError
 from nnqft.criticality.dmft import checked
-from nnqft.criticality.pairs import Pairs, Undefined, bracketed_root, fixed_point, pairs
+from nnqft.criticality.pairs import Pairs, UndefinedError, bracketed_root, fixed_point, pairs
 from nnqft.nets.activations import Activation
 
 Array = NDArray[np.float64]
 
 LENGTH = 12.0
 """End of the u axis, tau ~ 2 u / kappa: C - C_inf has fallen by exp(-24), and is exponential beyond."""
-BASIS, NODES, INNER = 64, 140, 40
+BASIS, NODES, INNER = 64, 140, 80
 """Legendre polynomials on the u axis, Gauss nodes there, and nodes of the t integral."""
 MARGINAL = 1e-12
 """Instability of fixed points, relative to gamma^2, that counts as rounding."""
@@ -71,7 +72,7 @@ class _Particle:
                 return None
             step = force / stiffness
             C += step
-            if C >= q:
+            if q <= C:
                 return None
             if abs(step) <= 1e-15 * q:
                 return C
@@ -142,7 +143,7 @@ class Stationary:
 
     @property
     def lyapunov(self) -> float:
-        """lambda = -gamma + sqrt(gamma^2 - E_0), per unit of time."""
+        """-gamma + sqrt(gamma^2 - E_0), per unit of time."""
         gamma = self.particle.gamma
         return -gamma + float(np.sqrt(max(gamma**2 - self.ground_energy, 0.0)))
 
@@ -223,7 +224,8 @@ def stationary(
 
     Raises:
         InputError: for numbers that no network can have.
-        Undefined: where no stationary state exists (unbounded activations at large sigma_w) or averages are not known.
+        UndefinedError: where no stationary state exists (unbounded activations at large sigma_w), or averages are
+            not known.
     """
     checked(1, sigma_w, sigma_b, noise)
     if not (np.isfinite(gamma) and gamma > 0):
@@ -232,17 +234,17 @@ def stationary(
     if noise == 0:
         q = fixed_point(particle.averages, sigma_w / gamma, sigma_b / gamma, 0.0)
         if q == 0 and particle.averages.activation.kind == "homogeneous":
-            raise Undefined(f"{particle.averages.activation.name} without bias and noise: the state dies out")
+            raise UndefinedError(f"{particle.averages.activation.name} without bias and noise: the state dies out")
         if particle.stiffness(q, q) >= -MARGINAL * gamma**2:
             return Stationary(particle, 0.0, q, q)
     else:
         q = noise / (2 * gamma)
         if _grows(particle):
-            raise Undefined(f"no stationary state of {particle.averages.activation.name} at sigma_w = {sigma_w:g}")
+            raise UndefinedError(f"no stationary state of {particle.averages.activation.name} at sigma_w = {sigma_w:g}")
     q = bracketed_root(lambda q: -particle.missing(q, noise), q)
     top = particle.top(q)
     if q == 0 or top is None:
-        raise Undefined("no stationary state found")
+        raise UndefinedError("no stationary state found")
     return Stationary(particle, noise, q, top)
 
 

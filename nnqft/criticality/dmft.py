@@ -43,7 +43,7 @@ def correlator(
 
     Raises:
         InputError: for numbers that no network can have.
-        Undefined: for activations whose averages are not known.
+        UndefinedError: for activations whose averages are not known.
     """
     checked(steps, sigma_w, sigma_b, noise, initial)
     averages = pairs(activation, scale)
@@ -92,7 +92,8 @@ def tangent_correlator(
     """k(t, s) = <v_t v_s> of an infinitesimal difference, k(0, 0) = 1, along the solution C; shape of C.
 
     The linearised two-replica equation: k = A X A^T + (1 - gamma)^(t + s), X(t, s) = sigma_w^2 <phi'_t phi'_s>_C
-    k(t, s); static bias and common noise drop out. At gamma = 1 equal times decouple, k(t+1, t+1) = chi_1(C_tt) k(t, t).
+    k(t, s); static bias and common noise drop out. At gamma = 1 equal times decouple, k(t + 1, t + 1) = chi_1(C_tt)
+    k(t, t).
     """
     averages, variance = pairs(activation, scale), np.diagonal(C)
 

@@ -5,13 +5,14 @@
 Real matrices: integration by parts (Schwinger-Dyson). The letter W_ab of tr(W u) is contracted with every other one;
 with unit variances
 
-    tr(W u W v) -> tr(u v^T),    tr(W u W^T v) -> tr u tr v,    tr(W u) tr(W v) -> tr(u v^T),    tr(W u) tr(W^T v) -> tr(u v),
+    tr(W u W v) -> tr(u v^T),        tr(W u W^T v) -> tr u tr v,
+    tr(W u) tr(W v) -> tr(u v^T),    tr(W u) tr(W^T v) -> tr(u v),
 
 so products of traces of words in W, W^T reduce to powers of N = tr 1, with integer coefficients. Words equal up to
 rotation and transposition are identified and remembered. Complex matrices have a closed form.
 """
 
-from functools import lru_cache
+from functools import cache
 
 from nnqft.core.errors import InputError
 
@@ -119,7 +120,7 @@ def _transposed(word: Word) -> Word:
     return tuple(1 - letter for letter in reversed(word))
 
 
-@lru_cache(maxsize=None)
+@cache
 def _moment(words: tuple[Word, ...]) -> Polynomial:
     """E prod tr(word) for unit variances; words canonical and sorted."""
     letters = [word for word in words if word]

@@ -6,7 +6,8 @@ equal-time distance obeys a closed equation,
     lambda = ln(chi_1(q*)) / 2,    chi_1(q) = sigma_w^2 <phi'^2>_q,    q* = sigma_w^2 <phi^2>_q* + sigma_b^2 + D
 
 (Poole et al. 1606.05340; with noise Molgedey, Schuchhardt and Schuster, PRL 69 (1992) 3717; Schuecker et al. 2018):
-weights tied over time or not. In continuous time it is -gamma + sqrt(gamma^2 - E_0), :mod:`nnqft.criticality.continuous`.
+weights tied over time or not. In continuous time it is -gamma + sqrt(gamma^2 - E_0), see
+:mod:`nnqft.criticality.continuous`.
 
 Averages: at N -> infinity ln E delta / 2 (annealed) and E ln delta / 2 (quenched) per unit of time agree. At finite N
 they differ at order 1 / N; :mod:`nnqft.criticality.simulate` returns both.
@@ -19,7 +20,7 @@ import numpy as np
 from nnqft.core.errors import InputError
 from nnqft.criticality.continuous import stationary
 from nnqft.criticality.dmft import checked
-from nnqft.criticality.pairs import Pairs, Undefined, fixed_point, pairs
+from nnqft.criticality.pairs import Pairs, UndefinedError, fixed_point, pairs
 from nnqft.nets.activations import Activation
 
 Time = Literal["discrete", "continuous"]
@@ -45,7 +46,7 @@ def lyapunov_theory(
     """
     try:
         return exponent(activation, sigma_w, sigma_b, noise, time, gamma=gamma, scale=scale)
-    except Undefined:
+    except UndefinedError:
         return float("nan")
 
 
@@ -59,7 +60,7 @@ def exponent(
     gamma: float = 1.0,
     scale: float = 1.0,
 ) -> float:
-    """As `lyapunov_theory`, but raises Undefined with the reason.
+    """As `lyapunov_theory`, but raises UndefinedError with the reason.
 
     Linear units, and relu in discrete time, have an exponent that does not depend on the variance: it is returned
     also where the variance grows without bound.
@@ -78,7 +79,7 @@ def exponent(
 
 
 def discrete_exponent(averages: Pairs, sigma_w: float, sigma_b: float, noise: float) -> float:
-    """ln(chi_1(q*)) / 2; Undefined where q grows without bound."""
+    """ln(chi_1(q*)) / 2; UndefinedError where q grows without bound."""
     if averages.activation.name == "linear" or averages.activation.kind == "homogeneous":
         q = 1.0
     else:

@@ -36,7 +36,7 @@ MISSED = 1e-11
 """What the truncated sum may miss, relative to the largest value possible."""
 
 
-class Undefined(ValueError):
+class UndefinedError(ValueError):
     """A quantity that does not exist for these arguments; the message says why."""
 
 
@@ -67,9 +67,9 @@ class Pairs:
         return float(self.slopes(q, q, q))
 
     def slope_at_zero(self) -> float:
-        """phi'(0); Undefined for a kink there."""
+        """phi'(0); UndefinedError for a kink there."""
         if self.activation.kind == "homogeneous":
-            raise Undefined(f"{self.activation.name} has no derivative at 0")
+            raise UndefinedError(f"{self.activation.name} has no derivative at 0")
         return float(self.scale * evaluate(self.activation, np.zeros(1), 1)[0])
 
     def _average(self, order: int, closed: Average | None, aa: ArrayLike, ab: ArrayLike, bb: ArrayLike) -> Array:
@@ -84,8 +84,8 @@ def pairs(activation: str | Activation, scale: float = 1.0) -> Pairs:
 
     Raises:
         InputError: for a name that does not exist or a scale that is not positive.
-        Undefined: for activations whose averages are not known: `gauss`, which needs the variance of its input, and
-            piecewise linear ones without closed form.
+        UndefinedError: for activations whose averages are not known: `gauss`, which needs the variance of its input,
+            and piecewise linear ones without closed form.
     """
     if not (np.isfinite(scale) and scale > 0):
         raise InputError("scale", f"must be positive, got {scale}", "use a positive number")
@@ -95,7 +95,7 @@ def pairs(activation: str | Activation, scale: float = 1.0) -> Pairs:
             raise InputError("activation", f"no activation {activation!r}", f"use one of {', '.join(known)}")
         activation = known[activation]
     if activation.kind != "smooth" and activation.name not in SLOPES:
-        raise Undefined(f"Gaussian averages of {activation.name} in a recurrent network are not known")
+        raise UndefinedError(f"Gaussian averages of {activation.name} in a recurrent network are not known")
     return Pairs(activation, float(scale))
 
 
@@ -103,7 +103,7 @@ def fixed_point(averages: Pairs, sigma_w: float, sigma_b: float, noise: float) -
     """The variance q* = sigma_w^2 <phi^2>_q* + sigma_b^2 + D that iteration from q = 1 settles at (0 if it dies out).
 
     The first zero of F(q) - q on the way, where the iteration moves monotonically (all activations of the package
-    but cos, which has one zero only). Undefined if q grows without bound.
+    but cos, which has one zero only). UndefinedError if q grows without bound.
     """
     offset = sigma_b**2 + noise
 
@@ -114,14 +114,16 @@ def fixed_point(averages: Pairs, sigma_w: float, sigma_b: float, noise: float) -
         growth = sigma_w**2 * averages.square(1.0)
         if growth < 1:
             return offset / (1 - growth)
-        raise Undefined(f"the variance of {averages.activation.name} is multiplied by {growth:.6g} >= 1 in every step")
+        raise UndefinedError(
+            f"the variance of {averages.activation.name} is multiplied by {growth:.6g} >= 1 in every step"
+        )
     return bracketed_root(excess, 1.0)
 
 
 def bracketed_root(falling: Callable[[float], float], start: float, largest: float = 1e9) -> float:
     """Zero of a function of q > 0 that is positive below and negative above it, nearest to `start` in factors of 2.
 
-    0 if it is negative down to 1e-13; Undefined if it is positive up to `largest`.
+    0 if it is negative down to 1e-13; UndefinedError if it is positive up to `largest`.
     """
     from scipy.optimize import brentq
 
@@ -129,7 +131,7 @@ def bracketed_root(falling: Callable[[float], float], start: float, largest: flo
     while falling(high) > 0:
         low, high = high, 2 * high
         if high > largest:
-            raise Undefined("the variance grows without bound")
+            raise UndefinedError("the variance grows without bound")
     if low == high:
         while falling(low) < 0:
             low, high = low / 2, low
@@ -165,7 +167,7 @@ def _planar(activation: Activation, order: int, kernels: Array) -> Array:
     try:
         parts = [pair_averages(units, kernels[i : i + 64], [(0, 0)])[0, 0] for i in range(0, len(kernels), 64)]
     except QuadratureError as error:
-        raise Undefined(f"{activation.name}: {error}") from None
+        raise UndefinedError(f"{activation.name}: {error}") from None
     return np.concatenate(parts)
 
 
@@ -179,7 +181,7 @@ def _line(activation: Activation, order: int, variances: Array) -> tuple[float, 
     """Step of the trapezoid rule, f at its nodes for every variance, shape (n, count), and weights (count,)."""
     largest = float(np.max(variances, initial=0.0))
     if largest > LARGEST:
-        raise Undefined(f"no averages of {activation.name} at variance {largest:.3g}, beyond {LARGEST:g}")
+        raise UndefinedError(f"no averages of {activation.name} at variance {largest:.3g}, beyond {LARGEST:g}")
     step = min(0.1, 0.25 / np.sqrt(1 + largest))
     z = _nodes(step, 2 * int(np.ceil(RADIUS / step)))
     weights = step / np.sqrt(2 * np.pi) * np.exp(-(z**2) / 2)
