@@ -257,13 +257,14 @@ def _grows(particle: _Particle) -> bool:
 
 @lru_cache(maxsize=8)
 def _legendre(nodes: int) -> tuple[Array, Array]:
-    return np.polynomial.legendre.leggauss(nodes)
+    x, weights = np.polynomial.legendre.leggauss(nodes)
+    return np.asarray(x, dtype=np.float64), np.asarray(weights, dtype=np.float64)
 
 
 @lru_cache(maxsize=1)
 def _polynomials() -> tuple[Array, Array]:
     """P_k and dP_k/du at the nodes of the u axis, shape (NODES, BASIS) each; P_k = 1 at its end."""
     x = _legendre(NODES)[0]
-    table = np.polynomial.legendre.legvander(x, BASIS - 1)
+    table = np.asarray(np.polynomial.legendre.legvander(x, BASIS - 1), dtype=np.float64)
     slopes = [np.polynomial.legendre.Legendre.basis(k).deriv()(x) * 2 / LENGTH for k in range(BASIS)]
-    return table, np.stack(slopes, axis=1)
+    return table, np.array(slopes, dtype=np.float64).T

@@ -189,7 +189,7 @@ def _line(activation: Activation, order: int, variances: Array) -> tuple[float, 
 
 
 def _nodes(step: float, count: int) -> Array:
-    return step * (np.arange(count) - count // 2 + 0.5)
+    return step * (np.arange(count, dtype=np.float64) - count // 2 + 0.5)
 
 
 @lru_cache(maxsize=4)

@@ -13,7 +13,7 @@ Two averages of the growth of |v|^2 = delta over a time T, which differ at order
 
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -91,17 +91,16 @@ class Exponents:
         Raises:
             InputError: for windows longer than the run.
         """
-        steps = self.growth.shape[1] if steps is None else steps
-        windows = self.growth[:, : self.growth.shape[1] // steps * steps].reshape(len(self.growth), -1, steps)
-        if windows.shape[1] == 0:
-            raise InputError("steps", f"{steps} is longer than the run", f"use at most {self.growth.shape[1]}")
-        exponent = 2 * windows.sum(axis=2)
+        n, run = self.growth.shape
+        T = run if steps is None else steps
+        if not 1 <= T <= run:
+            raise InputError("steps", f"no windows of {T} steps", f"use between 1 and {run}")
+        exponent = 2 * self.growth[:, : run // T * T].reshape(n, run // T, T).sum(axis=2)
         shift = exponent.max()
         delta = np.exp(exponent - shift).mean(axis=1)
-        n = len(delta)
 
         def value(mean: Array) -> Array:
-            return (np.log(mean) + shift) / (2 * steps * self.dt)
+            return (np.log(mean) + shift) / (2 * T * self.dt)
 
         if n == 1:
             return float(value(delta.mean())), float("nan")
@@ -169,45 +168,54 @@ def _keys(key: jax.Array, networks: int) -> jax.Array:
     return jax.vmap(partial(jax.random.fold_in, key))(jnp.arange(networks))
 
 
-def _weights(key: jax.Array, width: int, p: dict[str, jax.Array]) -> tuple[jax.Array, jax.Array]:
-    """W (width, width) and b (width,)."""
-    first, second = jax.random.split(key)
-    W = jax.random.normal(first, (width, width), jnp.float64) * p["sigma_w"] / np.sqrt(width)
-    return W, jax.random.normal(second, (width,), jnp.float64) * p["sigma_b"]
+class _Draw(NamedTuple):
+    """Weights, biases and whatever else (rest,) came with them."""
+
+    W: jax.Array
+    b: jax.Array
+    rest: jax.Array
 
 
-def _step(static: _Static, key, t, h, frame, p, fixed):
-    """One step of h (width,) and of tangent vectors, frame (width, k)."""
+def _draw(key: jax.Array, width: int, rest: int, p: dict[str, jax.Array]) -> _Draw:
+    """W (width, width), b (width,) and `rest` standard normals: one call, as each takes a compiler half a second."""
+    z = jax.random.normal(key, (width**2 + width + rest,), jnp.float64)
+    W = z[: width**2].reshape(width, width) * p["sigma_w"] / np.sqrt(width)
+    return _Draw(W, z[width**2 : width**2 + width] * p["sigma_b"], z[width**2 + width :])
+
+
+def _step(static: _Static, key: jax.Array, state: Any, fixed: _Draw, p: dict[str, jax.Array]) -> Any:
+    """One step of (h (width,), tangent vectors (width, k)); `key` is for what is drawn in it."""
+    h, frame = state
     width = len(h)
-    W, b = fixed if static.tied else _weights(jax.random.fold_in(jax.random.fold_in(key, 1), t), width, p)
+    if static.tied:
+        kick = jax.random.normal(key, (width,), jnp.float64) if static.noisy else 0.0
+        now = fixed._replace(rest=kick)
+    else:
+        now = _draw(key, width, width, p)
 
     def phi(z: jax.Array) -> jax.Array:
         return static.activation(p["scale"] * z, jnp.zeros_like(z))
 
     value, slope = jax.jvp(phi, (h,), (jnp.ones_like(h),))
-    moved = W @ jnp.concatenate([value[:, None], slope[:, None] * frame], axis=1)
+    moved = now.W @ jnp.concatenate([value[:, None], slope[:, None] * frame], axis=1)
     keep = 1 - p["gamma"] * p["dt"]
-    following = keep * h + p["dt"] * (moved[:, 0] + b)
-    if static.noisy:
-        kick = jax.random.normal(jax.random.fold_in(jax.random.fold_in(key, 2), t), (width,), jnp.float64)
-        following = following + jnp.sqrt(p["noise"] * p["dt"]) * kick
-    return following, keep * frame + p["dt"] * moved[:, 1:]
+    drift = p["dt"] * (moved[:, 0] + now.b) + jnp.sqrt(p["noise"] * p["dt"]) * now.rest
+    return keep * h + drift, keep * frame + p["dt"] * moved[:, 1:]
 
 
-def _start(static: _Static, width: int, key: jax.Array, p: dict[str, jax.Array]):
-    """h_0 and the weights that stay, if any."""
-    h = jax.random.normal(jax.random.fold_in(key, 0), (width,), jnp.float64) * jnp.sqrt(p["initial"])
-    return h, _weights(jax.random.fold_in(key, 3), width, p) if static.tied else None
+def _start(width: int, count: int, key: jax.Array, p: dict[str, jax.Array]) -> Any:
+    """h_0, the first frame (width, count), and the weights of tied networks."""
+    drawn = _draw(jax.random.fold_in(key, 0), width, width * (1 + count), p)
+    return drawn.rest[:width] * jnp.sqrt(p["initial"]), drawn.rest[width:].reshape(width, count), drawn
 
 
 @partial(jax.jit, static_argnums=(0, 1, 2))
 def _correlators(static: _Static, width: int, steps: int, keys: jax.Array, p: dict[str, jax.Array]) -> jax.Array:
     def one(key: jax.Array) -> jax.Array:
-        h, fixed = _start(static, width, key, p)
-        empty = jnp.zeros((width, 0))
+        h, empty, fixed = _start(width, 0, key, p)
 
-        def advance(h, t):
-            following, _ = _step(static, key, t, h, empty, p, fixed)
+        def advance(h: jax.Array, t: jax.Array) -> tuple[jax.Array, jax.Array]:
+            following, _ = _step(static, jax.random.fold_in(key, t + 1), (h, empty), fixed, p)
             return following, following
 
         path = jnp.concatenate([h[None], jax.lax.scan(advance, h, jnp.arange(steps))[1]])
@@ -218,20 +226,24 @@ def _correlators(static: _Static, width: int, steps: int, keys: jax.Array, p: di
 
 @partial(jax.jit, static_argnums=(0, 1, 2, 3))
 def _growth(static: _Static, width: int, steps: int, count: int, keys: jax.Array, p: dict[str, jax.Array]) -> jax.Array:
-    def one(key: jax.Array) -> jax.Array:
-        h, fixed = _start(static, width, key, p)
-        frame = jax.random.normal(jax.random.fold_in(key, 4), (width, count), jnp.float64)
+    """Logarithms of the diagonal of R, shape (networks, steps, count)."""
 
-        def advance(state, t):
-            h, frame = _step(static, key, t, *state, p, fixed)
+    def one(key: jax.Array) -> jax.Array:
+        h, frame, fixed = _start(width, count, key, p)
+
+        def orthonormal(frame: jax.Array) -> tuple[jax.Array, jax.Array]:
             if count == 1:
                 size = jnp.linalg.norm(frame, axis=0)
-                return (h, frame / size), jnp.log(size)
+                return frame / size, jnp.log(size)
             frame, triangle = jnp.linalg.qr(frame)
-            return (h, frame), jnp.log(jnp.abs(jnp.diagonal(triangle)))
+            return frame, jnp.log(jnp.abs(jnp.diagonal(triangle)))
 
-        first = frame / jnp.linalg.norm(frame) if count == 1 else jnp.linalg.qr(frame)[0]
-        return jax.lax.scan(advance, (h, first), jnp.arange(steps))[1]
+        def advance(state: Any, t: jax.Array) -> tuple[Any, jax.Array]:
+            h, frame = _step(static, jax.random.fold_in(key, t + 1), state, fixed, p)
+            frame, growth = orthonormal(frame)
+            return (h, frame), growth
+
+        return jax.lax.scan(advance, (h, orthonormal(frame)[0]), jnp.arange(steps))[1]
 
     return jax.vmap(one)(keys)
 
