@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from nnqft.criticality.averages import Array, length_averages, piecewise_linear, resolved, slopes
-from nnqft.criticality.roots import bracketed_roots
+from nnqft.criticality.roots import Which, bracketed_roots
 from nnqft.criticality.tables import GRID, squares
 from nnqft.nets.activations import Activation
 from nnqft.nets.kernels import evaluate
@@ -92,7 +92,7 @@ def universality(activation: Activation | str) -> Universality:
         return Universality("none", np.nan, np.nan, np.nan, np.nan)
     start = np.flatnonzero(crossing)[:1]
 
-    def difference(_: Array, q: Array) -> Array:
+    def difference(which: Which, q: Array) -> Array:
         _, slope, derivative = length_averages(phi, q)
         return derivative - slope
 
@@ -116,8 +116,8 @@ def _all(activation: Activation | str, bias: Array) -> list[list[Branch]]:
     excess = C_b[1:] - wanted[:, None]
     point, interval = np.nonzero((excess[:, :-1] > 0) != (excess[:, 1:] > 0))
 
-    def distance(which: Array, q: Array) -> Array:
-        return boundary_line(phi, q)[1] - wanted[point[which]]  # pyright: ignore[reportArgumentType]
+    def distance(which: Which, q: Array) -> Array:
+        return boundary_line(phi, q)[1] - wanted[point[which]]
 
     q = bracketed_roots(distance, GRID[interval + 1], GRID[interval + 2])
     keep = np.isfinite(q) & (q < LARGEST) & ~((wanted[point] == 0) & (q < 1e-3) & (square[0] == 0))

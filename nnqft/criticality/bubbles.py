@@ -14,7 +14,7 @@ Array = NDArray[np.float64]
 
 
 def cactus_length(sigma_w: float, sigma_b: float, first: float, layers: int) -> Array:
-    """q of layers 1 ... layers + 1, (layers + 1,): C_W^t q_1 + C_b sum_{k<t} C_W^k, the tadpoles summed in order.
+    """Lengths q of layers 1 ... layers + 1, (layers + 1,): C_W^t q_1 + C_b sum_{k<t} C_W^k, tadpoles in order.
 
     For C_W < 1 it tends to C_b / (1 - C_W), with depth scale -1 / ln C_W.
     """

@@ -11,10 +11,11 @@ channels, what multiplies E delta K^_aa and E |z_a - z_b|^2 of a small perturbat
 
 all at the infinite-width q*, chi = chi_par, X = chi_perp, primes d/dq; S = C_W^2 Var phi^2. R comes from the
 covariance of a preactivation with the perturbation, of which lambda_perp describes the square: it needs X > chi^2.
-Derived by perturbation theory in the moments of (K^ - q*); 2109.13247 asks for the same corrections by diagrams.
+Perturbation theory in the moments of K^ - q*, checked by simulating the chain (tests/criticality); 2109.13247 has the
+same question for recurrent networks.
 
-These are annealed: of expectations over networks. Typical exponents are smaller by half the variance of the logarithm
-per layer, for linear networks exactly -psi(n/2) - ln(2/n) = 1/n + ... (:func:`linear_exponents`).
+These are annealed: of expectations over networks. Typical exponents are smaller by half the asymptotic variance of the
+logarithm per layer, for linear networks in all by -psi(n/2) - ln(2/n) = 1/n + ... (:func:`linear_exponents`).
 """
 
 from dataclasses import dataclass
@@ -93,11 +94,11 @@ def corrected(activation: Activation | str, sigma_w: ArrayLike, sigma_b: ArrayLi
     found[1][status == CHAOTIC] = np.nan
     crossed = (status == "") & (chi**2 >= X)
     status[crossed], found[1][crossed] = CROSSED, np.nan
-    return Corrected(q[()], chi[()], X[()], *(part[()] for part in found), status[()])
+    return Corrected(*(part[()] for part in (q, chi, X, *found, status)))
 
 
 def linear_exponents(width: ArrayLike, sigma_w: ArrayLike) -> tuple[Array, Array]:
-    """ln E K^ and E ln K^ per layer of a linear network without biases: annealed and typical, exact at any width.
+    """Rates ln E K^ and E ln K^ per layer of a linear network without biases: annealed and typical, exact at any width.
 
     K^ is multiplied by C_W chi^2_n / n in each layer, so these are ln C_W and ln C_W + psi(n/2) + ln(2/n).
     """

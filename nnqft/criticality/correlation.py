@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnqft.core.gaussian import pair_averages, trapezoid_rule
-from nnqft.criticality.averages import piecewise_linear, slopes
+from nnqft.criticality.averages import piecewise_linear, resolution, slopes
 from nnqft.nets.activations import Activation
 from nnqft.nets.kernels import evaluate
 
@@ -58,7 +58,7 @@ def pair_map(activation: Activation, q: Array, c: Array) -> tuple[Array, Array]:
 def mehler_coefficients(activation: Activation, q: Array, terms: int = TERMS) -> Array:
     """a_k^2 for k < terms, shape (points, terms), of smooth activations at variances q (points,)."""
     found = np.empty((len(q), terms))
-    level = np.ceil(np.log2(2 * np.sqrt(0.25 + q))).astype(int)
+    level = np.ceil(np.log2(2 * np.sqrt(0.25 + q))).astype(int) + resolution(activation)
     for bucket in np.unique(level):
         z, basis = _basis(int(bucket), terms)
         where = np.flatnonzero(level == bucket)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from nnqft.core.packing import multisets
+from nnqft.core.packing import Indices, multisets
 from nnqft.criticality.averages import Array, hermite, line_averages, piecewise_linear, resolved
 from nnqft.criticality.boundaries import universality
 from nnqft.criticality.fixed_points import mean_field
@@ -36,7 +36,7 @@ class Layers:
     V: Array
     G1: Array
     U: Array
-    layer: Array
+    layer: Indices
 
 
 @dataclass(frozen=True)

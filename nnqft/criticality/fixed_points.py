@@ -4,8 +4,9 @@
     chi_par = dq'/dq = C_W <phi'^2 + phi phi''>,      chi_perp = dc'/dc at c = 1 = C_W <phi'^2>,
     xi_q = -1 / ln |chi_par|,                         xi_c = -1 / ln chi_c,  chi_c = dc'/dc at c*,
 
-with C_W = sigma_w^2, C_b = sigma_b^2: Poole et al. 1606.05340 (eqs. 3-7), Schoenholz et al. 1611.01232 (eqs. 5-10; their
-chi_1 is chi_perp). chi_par and chi_perp are those of Roberts, Yaida and Hanin 2106.10165 (section 5).
+with C_W = sigma_w^2, C_b = sigma_b^2: Poole et al. 1606.05340, Schoenholz et al. 1611.01232 (their chi_1 is
+chi_perp). chi_par and chi_perp are those of Roberts, Yaida and Hanin 2106.10165 (section 5). chi_par > -1/2 at every
+fixed point, since q d<phi^2>/dq = (<phi^2 z^2> - <phi^2>) / 2: lengths never alternate.
 """
 
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from nnqft.criticality.averages import Array, length_averages, piecewise_linear, resolved, slopes
 from nnqft.criticality.correlation import pair_map, stable_correlation
-from nnqft.criticality.roots import bracketed_roots
+from nnqft.criticality.roots import Which, bracketed_roots
 from nnqft.criticality.tables import GRID, squares
 from nnqft.nets.activations import Activation
 from nnqft.nets.kernels import evaluate
@@ -25,7 +26,6 @@ MARGINAL = 1e-10
 """|1 - chi| below which a depth scale counts as infinite."""
 GROWS = "no fixed point: lengths grow without bound"
 EVERY = "every length is a fixed point"
-UNSTABLE = "the fixed point of the length is unstable"
 LIMIT = "q* = 0: c* is its limit for sigma_b -> 0"
 
 
@@ -63,20 +63,18 @@ def mean_field(activation: Activation | str, sigma_w: ArrayLike, sigma_b: ArrayL
     square, slope, derivative = length_averages(phi, at)
     chi_par, chi_perp = C_W * derivative, C_W * slope
     xi_q = depth_scale(np.abs(chi_par))
-    status = np.where((status == "") & (np.abs(chi_par) > 1 + MARGINAL), UNSTABLE, status)
-    gone = np.isin(status, (GROWS, UNSTABLE))
+    gone = status == GROWS
     c, chi_c = _correlations(phi, q, square, C_W, C_b, chi_perp)
     xi_q[gone] = chi_c[gone] = c[gone] = np.nan
     if phi.name == "linear":
         c[status == EVERY] = np.nan
     status = np.where((status == "") & (q == 0), LIMIT, status)
-    found = (q, c, chi_par, chi_perp, chi_c, xi_q, depth_scale(chi_c))
-    values = [value.reshape(w.shape)[()] for value in found]
-    return MeanField(*values, status.astype(object).reshape(w.shape)[()])
+    found = (q, c, chi_par, chi_perp, chi_c, xi_q, depth_scale(chi_c), status.astype(object))
+    return MeanField(*(value.reshape(w.shape)[()] for value in found))
 
 
 def length_map(activation: Activation | str, q: ArrayLike, sigma_w: ArrayLike, sigma_b: ArrayLike) -> Array:
-    """q' from q: one layer."""
+    """The variance q' of the next layer from q."""
     square, _, _ = length_averages(resolved(activation), q)
     return np.asarray(sigma_b) ** 2 + np.asarray(sigma_w) ** 2 * square
 
@@ -92,7 +90,7 @@ def correlation_map(
 
 
 def depth_scale(chi: Array) -> Array:
-    """xi = -1 / ln chi in layers: infinite where chi = 1 within MARGINAL, NaN where chi > 1, 0 where chi = 0."""
+    """-1 / ln chi in layers: infinite where chi = 1 within MARGINAL, NaN where chi > 1, 0 where chi = 0."""
     with np.errstate(divide="ignore", invalid="ignore"):
         scale = -1 / np.log(chi)
     scale = np.where(np.abs(chi - 1) <= MARGINAL, np.inf, scale)
@@ -125,10 +123,10 @@ def _lengths(phi: Activation, C_W: Array, C_b: Array) -> tuple[Array, NDArray[np
     q[~any_found & ~up & (C_b > 0)] = np.nan
     rows = np.flatnonzero(any_found)
 
-    def excess_at(which: Array, x: Array) -> Array:
+    def excess_at(which: Which, x: Array) -> Array:
         return C_b[rows[which]] + C_W[rows[which]] * length_averages(phi, x)[0] - x
 
-    q[rows] = bracketed_roots(excess_at, GRID[interval[rows]], GRID[interval[rows] + 1])  # pyright: ignore[reportArgumentType]
+    q[rows] = bracketed_roots(excess_at, GRID[interval[rows]], GRID[interval[rows] + 1])
     status[np.isnan(q)] = GROWS
     return q, status
 

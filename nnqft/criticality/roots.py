@@ -6,10 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
+Which = NDArray[np.int64]
 STEPS = 200
 
 
-def bracketed_roots(function: Callable[[Array, Array], Array], low: Array, high: Array) -> Array:
+def bracketed_roots(function: Callable[[Which, Array], Array], low: Array, high: Array) -> Array:
     """Roots in brackets [low, high], shape (points,), to rounding.
 
     function(which, x) is the value for the points numbered `which` (k,) at x (k,); its signs at the two ends differ,
