@@ -9,10 +9,10 @@ from typing import Any
 _HOMES = {
     "boundary": "nnqft.criticality.boundaries",
     "branches": "nnqft.criticality.boundaries",
-    "corrected": "nnqft.criticality.corrected",
-    "finite_width": "nnqft.criticality.finite_width",
+    "corrected": "nnqft.criticality.depth_scales",
+    "finite_width": "nnqft.criticality.layers",
     "mean_field": "nnqft.criticality.fixed_points",
-    "stationary": "nnqft.criticality.finite_width",
+    "stationary": "nnqft.criticality.layers",
     "universality": "nnqft.criticality.boundaries",
 }
 __all__ = [*_HOMES]  # pyright: ignore[reportUnsupportedDunderAll]

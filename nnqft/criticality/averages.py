@@ -103,7 +103,7 @@ def length_averages(activation: Activation, q: ArrayLike) -> tuple[Array, Array,
     variance = np.asarray(q, dtype=np.float64)
     if piecewise_linear(activation):
         mean = np.full_like(variance, sum(slope**2 for slope in slopes(activation)) / 2)
-        return np.asarray(mean * variance), mean, mean.copy()
+        return np.multiply(mean, variance), mean, mean.copy()
     if activation.name in CLOSED:
         return CLOSED[activation.name](variance)
     return length_quadrature(activation, variance)
@@ -176,8 +176,10 @@ def resolution(activation: Activation) -> int:
 
 def _converged(activation: Activation, level: int, step: float) -> bool:
     q = np.array([4.0**level / 4])
-    coarse, fine = (
-        _sums(activation, q, *_rule(False, level, h), lambda z, phi: [phi[0] ** 2, phi[0] ** 4], 0)
-        for h in (step, step / 2)
-    )
-    return all(abs(a[0] - b[0]) <= AGREEMENT * abs(b[0]) for a, b in zip(coarse, fine, strict=True))
+
+    def integrand(z: Array, phi: list[Array]) -> list[Array]:
+        return [phi[0] * (1 + z), phi[0] ** 2, phi[0] ** 4]
+
+    rules = (_rule(False, level, h) for h in (step, step / 2))
+    coarse, fine = (np.array(_sums(activation, q, *rule, integrand, 0)) for rule in rules)
+    return bool(np.all(np.abs(coarse - fine) <= AGREEMENT * (np.abs(fine) + np.sqrt(fine[1]))))

@@ -6,9 +6,10 @@ rational slopes. For linear networks: E K^^p = (C_W^m K)^p prod_layers prod_{k<p
 is a product of Wishart matrices (Hanin 2204.01058; Yaida 1910.00019; cumulants of the output: nnqft.nets.linear).
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from fractions import Fraction
-from math import comb, factorial
+from math import comb
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -54,10 +55,10 @@ def layer_moments(activation: Activation | str, width: int, top: int) -> list[Fr
 
 def kernel_moments(activation: Activation | str, widths: Sequence[int], top: int) -> Array:
     """E K^^p / (E K^)^p for p = 0 ... top after hidden layers of these widths, one input, no bias; float64."""
-    total = [Fraction(1)] * (top + 1)
-    for width in widths:
-        total = [a * b for a, b in zip(total, layer_moments(activation, width, top), strict=True)]
-    return np.array([float(value) for value in total])
+    total = np.ones(top + 1)
+    for width, count in Counter(int(width) for width in widths).items():
+        total *= np.array([float(value) for value in layer_moments(activation, width, top)]) ** count
+    return total
 
 
 def relative_variance(activation: Activation | str, layers: ArrayLike, width: ArrayLike) -> Array:
@@ -106,9 +107,3 @@ def linear_quartic(kernel: ArrayLike, widths: Sequence[int], sigma_w: float = 1.
     a, b, c, d = multisets(len(K), 4).T
     pairings = K[a, b] * K[c, d] + K[a, c] * K[b, d] + K[a, d] * K[b, c]
     return sigma_w ** (4 * len(widths)) * (np.prod([1 + 2 / n for n in widths]) - 1) * pairings
-
-
-def scaling_dimension(activation: Activation | str, order: int) -> float:
-    """(1/r) ln E (K^ / E K^)^p at the double-scaling limit, p = order: p (p - 1) v / 2."""
-    moments = unit_moments(activation, 2)
-    return float(factorial(order) // factorial(order - 2) * (moments[2] - 1) / 2) if order >= 2 else 0.0

@@ -16,8 +16,8 @@ from nnqft.criticality.averages import (
     resolved,
 )
 from nnqft.criticality.correlation import mehler_coefficients, pair_map
-from nnqft.criticality.finite_width import line_moments
 from nnqft.criticality.fixed_points import EVERY, GROWS, correlation_map, length_map
+from nnqft.criticality.layers import line_moments
 from nnqft.nets.activations import Activation
 from nnqft.nets.kernels import _compiled
 from nnqft.nets.maps import CLOSED as PAIRS
@@ -146,12 +146,14 @@ def test_poles_near_the_axis_take_a_finer_lattice():
     sharp = Activation("sharp", lambda z, _: 1 / (1 + 4 * z**2))
     assert resolution(sharp) > 0
     square, _, derivative = length_averages(sharp, np.array([0.3, 2.0]))
-    expected = [
-        quad(lambda z: np.exp(-(z**2) / 2) / (1 + 4 * q * z**2) ** 2, -12, 12, epsrel=1e-12)[0] for q in (0.3, 2.0)
-    ]
-    np.testing.assert_allclose(square, expected / np.sqrt(2 * np.pi), rtol=1e-10)
+
+    def density(z, q):
+        return np.exp(-(z**2) / 2) / np.sqrt(2 * np.pi) / (1 + 4 * q * z**2) ** 2
+
+    expected = [quad(density, -12, 12, (q,), epsrel=1e-12)[0] for q in (0.3, 2.0)]
+    np.testing.assert_allclose(square, expected, rtol=1e-10)
     assert (derivative > -square / (2 * np.array([0.3, 2.0]))).all()
-    kinked = Activation("kinked", lambda z, _: abs(z))
+    kinked = Activation("kinked", lambda z, _: abs(z - 0.3))
     with pytest.raises(QuadratureError, match="is it smooth"):
         mean_field(kinked, 1.0, 1.0)
 

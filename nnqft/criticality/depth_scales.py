@@ -26,8 +26,8 @@ from numpy.typing import ArrayLike
 from scipy.special import digamma
 
 from nnqft.criticality.averages import Array, hermite, line_averages, resolved
-from nnqft.criticality.finite_width import line_moments
 from nnqft.criticality.fixed_points import depth_scale, mean_field
+from nnqft.criticality.layers import line_moments
 from nnqft.nets.activations import Activation
 
 CHAOTIC = "c* < 1: only the ordered phase is known"
