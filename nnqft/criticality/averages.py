@@ -92,7 +92,7 @@ def line_averages(
 
 def hermite(order: int, z: Array) -> Array:
     """Probabilists' He_order(z)."""
-    return np.polynomial.hermite_e.hermeval(z, [0.0] * order + [1.0])
+    return np.asarray(np.polynomial.hermite_e.hermeval(z, [0.0] * order + [1.0]), dtype=np.float64)
 
 
 def length_averages(activation: Activation, q: ArrayLike) -> tuple[Array, Array, Array]:
@@ -103,7 +103,7 @@ def length_averages(activation: Activation, q: ArrayLike) -> tuple[Array, Array,
     variance = np.asarray(q, dtype=np.float64)
     if piecewise_linear(activation):
         mean = np.full_like(variance, sum(slope**2 for slope in slopes(activation)) / 2)
-        return np.multiply(mean, variance), mean, mean.copy()
+        return (mean * variance).astype(np.float64), mean, mean.copy()
     if activation.name in CLOSED:
         return CLOSED[activation.name](variance)
     return length_quadrature(activation, variance)

@@ -1,11 +1,13 @@
 """The line between order and chaos, and universality classes."""
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from nnqft.criticality import boundary, branches, mean_field, universality
 from nnqft.criticality.averages import length_averages, resolved
 from nnqft.criticality.roots import bracketed_roots
+from nnqft.nets.activations import Activation
 
 BIASES = np.array([0.0, 0.01, 0.05, 0.1, 1.0])
 TABLE = {
@@ -53,6 +55,14 @@ def test_universality_classes():
     assert universality("relu").kind == universality("linear").kind == "scale-invariant"
     assert universality("relu").sigma_w == pytest.approx(np.sqrt(2))
     assert universality("softplus").kind == universality("cos").kind == "none"
+
+
+def test_curvature_of_the_length_map_at_zero():
+    mixed = Activation("mixed", lambda z, _: jnp.sin(z) + 0.3 * (1 - jnp.cos(z)))
+    K = 1e-4
+    slope = length_averages(mixed, np.array([0.0, K]))[2]
+    assert universality(mixed).kind == "K*=0"
+    assert universality(mixed).a_1 == pytest.approx((slope[1] - slope[0]) / (2 * K), rel=1e-3)
 
 
 def test_gelu_is_half_stable():

@@ -55,7 +55,7 @@ def test_linear_networks_need_no_correction():
         found = corrected(name, sigma_w, 0.3)
         np.testing.assert_allclose([found.d_par, found.d_perp, found.d_q], 0, atol=1e-14)
     small = corrected("tanh", 0.8, [1e-2, 1e-3, 0.0])
-    np.testing.assert_allclose(small.d_perp, 0, atol=2e-4)
+    np.testing.assert_allclose(small.d_perp, 0, atol=2e-3)
     assert small.d_par[2] == small.d_perp[2] == 0
 
 

@@ -1,5 +1,6 @@
 """Fixed points and depth scales: reference values, closed forms against quadrature, iteration of the maps."""
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.integrate import quad
@@ -91,6 +92,17 @@ def test_iteration_ends_at_the_fixed_points(name, sigma_w, sigma_b):
     assert slope == pytest.approx(found.chi_c, abs=1e-6)
 
 
+def test_of_several_fixed_points_the_one_that_is_reached():
+    """Two stable ones above q = 1, near 3 and 20,000."""
+    stairs = Activation("stairs", lambda z, _: jnp.tanh(z) + 100 * jnp.tanh(z / 50) ** 5)
+    q, found = np.array(1.0), mean_field(stairs, 2.0, 0.01)
+    for _ in range(200):
+        q = length_map(stairs, q, 2.0, 0.01)
+    assert q == pytest.approx(found.q_star, rel=1e-9)
+    assert found.q_star < 10
+    assert length_map(stairs, 1e4, 2.0, 0.01) > 1e4
+
+
 def test_the_fitted_correlation_length_converges_slowly():
     found, c, gaps = mean_field("tanh", np.sqrt(1.5), BIAS), np.array(0.5), []
     for _ in range(120):
@@ -129,8 +141,10 @@ def test_scale_invariant_networks():
     assert list(found.status) == ["", EVERY, GROWS, GROWS]
     leaky = Activation("leaky", lambda z, _: z * (0.55 + 0.45 * (z > 0) - 0.45 * (z < 0)), kind="homogeneous")
     assert mean_field(leaky, 1.0, 1.0).chi_par == pytest.approx((1 + 0.01) / 2)
-    value, slope = pair_map(leaky, np.ones(1), np.ones(1))
-    assert (value[0], slope[0]) == pytest.approx((0.505, 0.505))
+    c, magnitude = np.array([-0.6, 0.3, 1.0]), Activation("abs", lambda z, _: abs(z), kind="homogeneous")
+    value, slope = pair_map(magnitude, np.full(3, 2.0), c)
+    np.testing.assert_allclose(value, 4 / np.pi * (np.sqrt(1 - c**2) + c * np.arcsin(c)), rtol=1e-13)
+    np.testing.assert_allclose(slope, 4 / np.pi * np.arcsin(c), rtol=1e-13)
 
 
 def test_special_points_say_so():

@@ -76,7 +76,7 @@ def test_linear_quartic_follows_from_the_second_moments_and_from_the_networks():
     total = [covariance(h, i, j, k) + covariance(h, j, i, k) + covariance(h, k, i, j) for h, i, j, k in legs]
     np.testing.assert_allclose(linear_quartic(K, (n,) * m, w), total, rtol=1e-10, atol=1e-13)
     net = nnqft.architecture(X, "linear", network="linear", depth=m, sigma_w=w, sigma_b=0.0)
-    exact = nnqft.theory(net, widths=[n])["G4c"].values.ravel()
+    exact = nnqft.theory(net, [n]).values["G4c"][0]
     np.testing.assert_allclose(linear_quartic(w**2 * K, (n,) * m, w), exact, rtol=1e-10)
 
 
@@ -87,7 +87,7 @@ def test_double_scaling(name):
     assert (mean, spread) == pytest.approx((-spread / 2, {"linear": 2, "relu": 5}[name] * ratio))
     errors = [kernel_moments(name, (n,) * round(ratio * n), 3) / moments - 1 for n in widths]
     np.testing.assert_allclose(errors[1], 0, atol=0.05)
-    np.testing.assert_allclose(4 * errors[1][2:], errors[0][2:], rtol=0.05)
+    np.testing.assert_allclose(4 * errors[1][2:], errors[0][2:], rtol=0.1)
     assert collapse(name, ratio) == pytest.approx(moments[2] - 1)
     assert relative_variance(name, 0.3 * 1e6, 1e6) == pytest.approx(collapse(name, ratio), rel=1e-5)
 
