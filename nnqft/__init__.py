@@ -19,7 +19,7 @@ _HOMES = {
     "theory": "nnqft.predictions.outputs",
     "vertex_integrals": "nnqft.couplings.vertices",
 }
-_MODULES = ("fieldtheory",)
+_MODULES = ("criticality", "fieldtheory")
 __all__ = ["__version__", *_HOMES, *_MODULES]  # pyright: ignore[reportUnsupportedDunderAll]
 
 

@@ -1,4 +1,4 @@
-"""Criticality of random networks: fixed points, phase boundaries and Lyapunov exponents, with their corrections.
+"""Criticality of random networks: fixed points, phase boundaries, depth scales and Lyapunov exponents, with corrections.
 
 The names below are imported when they are first used; all are pure functions that work in a notebook.
 """
@@ -7,8 +7,15 @@ from importlib import import_module
 from typing import Any
 
 _HOMES = {
+    "boundary": "boundaries",
+    "branches": "boundaries",
+    "corrected": "depth_scales",
+    "finite_width": "layers",
     "lyapunov_theory": "lyapunov",
+    "mean_field": "fixed_points",
+    "stationary": "layers",
     "tied_linear": "ginibre",
+    "universality": "boundaries",
 }
 __all__ = [*_HOMES]  # pyright: ignore[reportUnsupportedDunderAll]
 
