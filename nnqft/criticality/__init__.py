@@ -1,4 +1,4 @@
-"""Criticality of random networks: fixed points, phase boundaries, depth scales and Lyapunov exponents, with corrections.
+"""Criticality of random networks: fixed points, boundaries, depth scales, Lyapunov exponents, with corrections.
 
 The names below are imported when they are first used; all are pure functions that work in a notebook.
 """
