@@ -15,7 +15,7 @@ from nnqft.stages.couplings import couplings
 from nnqft.stages.cumulants import estimate_cumulants
 from nnqft.stages.ensemble import generate
 from nnqft.stages.flow import flow
-from nnqft.stages.groups import read_groups
+from nnqft.stages.groups import Groups
 from nnqft.stages.layout import Layout
 from nnqft.stages.sixpoints import six_points
 from nnqft.stages.theory import predict_theory
@@ -53,7 +53,7 @@ def measured(tmp_path_factory):
         generate(leaf, budget(scan), layout.leaf(leaf.name), "inline")
     for stage in (assemble, estimate_cumulants, predict_theory):
         stage(scan, layout)
-    return read_groups(layout, "cumulants", scan), read_groups(layout, "theory", scan)
+    return Groups(layout, "cumulants", scan), Groups(layout, "theory", scan)
 
 
 def fitted(measured, points, **options):
