@@ -4,6 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from nnqft import criticality
 from nnqft.criticality import boundary, branches, mean_field, universality
 from nnqft.criticality.averages import length_averages, resolved
 from nnqft.criticality.roots import bracketed_roots
@@ -90,3 +91,9 @@ def test_roots_to_rounding():
     target = np.array([1e-9, 0.3, 0.9, 1.7])
     found = bracketed_roots(lambda i, x: x ** power[i] - target[i], np.zeros(4), np.full(4, 20.0))
     np.testing.assert_allclose(found, target ** (1 / power), rtol=1e-14)
+
+
+def test_no_module_hides_a_public_name():
+    """Importing a module sets it as an attribute of its package, before any lazy name."""
+    assert not {home.rsplit(".", 1)[1] for home in criticality._HOMES.values()} & set(criticality._HOMES)
+    assert all(callable(getattr(criticality, name)) for name in criticality._HOMES)

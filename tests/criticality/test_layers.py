@@ -124,6 +124,15 @@ def test_cumulants_of_tanh_networks():
     assert np.mean(third) == pytest.approx(found.U[3, 0] / n**2, abs=4 * np.std(third) / np.sqrt(40))
 
 
+def test_kernels_know_the_quartic_cumulant_better_than_outputs():
+    samples = kernels(np.tanh, 1.76, 0.05, 1.0, 64, 3, 20_000, seed=6)[-1].reshape(40, -1)
+    outputs = np.sqrt(samples) * np.random.default_rng(7).standard_normal(samples.shape)
+    averaged = 3 * samples.var(axis=1, ddof=1)
+    direct = np.array([kstat(part, 4) for part in outputs])
+    assert direct.mean() == pytest.approx(averaged.mean(), abs=4 * direct.std() / np.sqrt(40))
+    assert direct.var() / averaged.var() > 1000
+
+
 def test_covariances_of_two_inputs():
     n, found = 100, finite_width("tanh", np.sqrt(1.76), BIAS, PAIR, 3)
     K = pair_kernels(np.tanh, 1.76, 0.05, PAIR, n, 3, 3000, seed=2)
