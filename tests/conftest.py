@@ -3,19 +3,13 @@ import pytest
 from nnqft.sampling.budget import budget
 from nnqft.sampling.cells import leaves
 from nnqft.spec.load import parse_scan
-from nnqft.stages.action import measure_action
-from nnqft.stages.assemble import assemble
-from nnqft.stages.couplings import fit_all_couplings
-from nnqft.stages.cumulants import estimate_cumulants
 from nnqft.stages.ensemble import generate
 from nnqft.stages.figures import draw_figure
-from nnqft.stages.flow import measure_flow
 from nnqft.stages.gallery import figures
 from nnqft.stages.layout import Layout
+from nnqft.stages.pipeline import make_products
 from nnqft.stages.report import write_report
-from nnqft.stages.sixpoints import predict_six_points
 from nnqft.stages.tables import write_tables
-from nnqft.stages.theory import predict_theory
 
 SMALL = {
     "name": "small",
@@ -32,10 +26,6 @@ SMALL = {
     "couplings": {"cutoffs": [5.0, 20.0, 80.0], "models": [["lambda_0", "lambda_2"], ["lambda_0"]]},
 }
 
-STAGES = (
-    assemble, estimate_cumulants, predict_theory, fit_all_couplings, measure_flow, predict_six_points, measure_action,
-)  # fmt: skip
-
 
 @pytest.fixture(scope="session")
 def small_results(tmp_path_factory):
@@ -43,8 +33,7 @@ def small_results(tmp_path_factory):
     scan, layout = parse_scan(SMALL), Layout(tmp_path_factory.mktemp("results") / "small")
     for leaf in leaves(scan):
         generate(leaf, budget(scan), layout.leaf(leaf.name), "inline")
-    for stage in STAGES:
-        stage(scan, layout)
+    make_products(scan, layout)
     return scan, layout
 
 

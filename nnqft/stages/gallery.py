@@ -30,6 +30,13 @@ def figures(scan: Scan) -> dict[str, Kind]:
     return {name: kind for name, kind in found.items() if kind.points}
 
 
+def galleries(scan: Scan) -> dict[str, dict[str, Kind]]:
+    """The figures of a scan by the job that draws them: those that wait for the same stores share the start of one."""
+    found = figures(scan)
+    jobs = {job: {name: found[name] for name in names if name in found} for job, names in _JOBS.items()}
+    return {job: kinds for job, kinds in jobs.items() if kinds}
+
+
 def _always(scan: Scan, group: list[Architecture]) -> bool:
     return True
 
@@ -69,3 +76,10 @@ _KINDS: dict[str, tuple[tuple[str, ...], Applies]] = {
     "potential": (("cumulants", "flow"), _potential),
 }
 """Every kind there is: the stores that it shows, and whether the architectures on one point set have such a figure."""
+
+_JOBS = {
+    "correlators": ("deviations", "scaling", "pulls"),
+    "couplings": ("couplings", "sextic", "depth", "potential"),
+    "predictions": ("sixpoints", "action"),
+}
+"""Every job that draws figures, and its kinds."""

@@ -13,7 +13,7 @@ from nnqft.spec.grid import architectures
 from nnqft.spec.load import parse_scan
 from nnqft.spec.model import Scan
 from nnqft.stages.ensemble import planned_neurons
-from nnqft.stages.gallery import Kind, figures
+from nnqft.stages.gallery import Kind, figures, galleries
 from nnqft.stages.layout import by_points
 
 BATCH_NEURONS = 1e11
@@ -69,6 +69,11 @@ class Workflow:
     def figures(self) -> dict[str, Kind]:
         """Kinds of figures that apply, in order."""
         return figures(self.scan)
+
+    @cached_property
+    def galleries(self) -> dict[str, dict[str, Kind]]:
+        """The same by the job that draws them."""
+        return galleries(self.scan)
 
     @property
     def sections(self) -> list[str]:

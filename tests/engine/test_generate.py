@@ -65,7 +65,7 @@ def test_order_of_the_configuration_does_not_matter(reference, tmp_path):
     assert data(other, tmp_path) == reference
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_number_of_workers_does_not_matter(reference, tmp_path, workers):
     run(scan(), tmp_path, f"local:{workers}")
     assert data(scan(), tmp_path) == reference

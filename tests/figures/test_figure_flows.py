@@ -8,7 +8,7 @@ from nnqft.figures import depth, potential
 from nnqft.figures.style import image
 from nnqft.figures.sweeps import panel_names, sweeps
 from nnqft.spec.load import parse_scan
-from nnqft.stages.gallery import figures
+from nnqft.stages.gallery import figures, galleries
 
 WIDTHS = [16, 64, 256, 4096, 65536]
 SCAN = {
@@ -75,7 +75,9 @@ def gauss():
 
 def test_only_scans_that_sweep_have_these_figures():
     kinds = figures(parse_scan(SCAN))
-    assert list(kinds) == ["deviations", "scaling", "couplings", "pulls", "depth", "potential"]
+    usual = ["deviations", "scaling", "couplings", "pulls", "sextic", "sixpoints", "action"]
+    assert list(kinds) == [*usual, "depth", "potential"]
+    assert sorted(name for job in galleries(parse_scan(SCAN)).values() for name in job) == sorted(kinds)
     assert (kinds["depth"].points, kinds["potential"].points) == (("line",), ("near",))
     assert "depth" in figures(parse_scan(SCAN | {"cumulants": {"orders": [2, 4]}}))
     assert "potential" not in figures(parse_scan(SCAN | {"cumulants": {"orders": [2, 4]}}))

@@ -10,7 +10,12 @@ from nnqft.nets.registry import network, networks
 from nnqft.predictions.outputs import theory
 from nnqft.spec.grid import architecture
 
-CASES = [(name, i) for name, kind in networks().items() for i in range(max(1, len(kind.examples)))]
+SLOW = {("convolutional", 2), ("attention", 2), ("mlp", 2)}
+CASES = [
+    pytest.param((name, i), id=f"{name}-{i}", marks=[pytest.mark.slow] if (name, i) in SLOW else [])
+    for name, kind in networks().items()
+    for i in range(max(1, len(kind.examples)))
+]
 KEY = jnp.array([3, 5], dtype=jnp.uint32)
 
 
@@ -44,7 +49,7 @@ def moments(a, width, networks, sampler="conditional", key=KEY):
     return groups.mean(axis=0), groups.std(axis=0, ddof=1) / 8
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize("case", CASES)
 def test_shapes_dtypes_and_kernel(case):
     a = example(case)
     n = len(a.coordinates)
@@ -64,7 +69,7 @@ def test_shapes_dtypes_and_kernel(case):
             assert found.covariance.dtype == np.float64
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize("case", CASES)
 def test_a_network_depends_on_its_key_and_number_alone(case):
     a = example(case)
     for sampler in network(a, 6).samplers[:2]:
@@ -77,7 +82,7 @@ def test_a_network_depends_on_its_key_and_number_alone(case):
         assert len({u.tobytes() for u in together}) == 8
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize("case", CASES)
 def test_samplers_have_one_law(case):
     a = example(case)
     if "conditional" not in network(a, 8).samplers:
@@ -87,7 +92,7 @@ def test_samplers_have_one_law(case):
     assert error[0] < 0.1 * abs(one[0])
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize("case", CASES)
 def test_samples_agree_with_the_prediction(case):
     a, width = example(case), 64
     found, error = moments(a, width, 8192)
@@ -105,7 +110,7 @@ def test_samples_agree_with_the_prediction(case):
     np.testing.assert_allclose(found[:P], predicted.values["G2_gp"], atol=6 / width * np.abs(found[:P]).max())
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize("case", CASES)
 def test_infinite_width_kernels_are_kernels(case):
     a = example(case)
     K = network(a, 4).gp_kernel(a.x, a.sigma_w, a.sigma_b)
@@ -113,7 +118,7 @@ def test_infinite_width_kernels_are_kernels(case):
     assert np.linalg.eigvalsh(K).min() > -1e-10 * K.max()
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize("case", CASES)
 def test_features_are_differentiable_in_the_points(case):
     """For field configurations and tangent kernels: finite, and equal to a difference quotient."""
     a = example(case)

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from nnqft.stages.layout import STAGES as STAGES_IN_ORDER
+from nnqft.stages.pipeline import PRODUCTS
 from nnqft.stages.workflow import workflow
 
 ROOT = Path(__file__).parents[2]
@@ -18,7 +20,7 @@ STAGES = {"assemble", "cumulants", "theory", "couplings", "flow", "action", "fig
 
 
 def parameters(scan, rule):
-    text = RULES.split('f"figure_{figure}"' if rule == "figures" else f"rule {rule}:")[1].split("\nrule ")[0]
+    text = RULES.split('f"figures_{gallery}"' if rule == "figures" else f"rule {rule}:")[1].split("\nrule ")[0]
     call = re.search(r"specification=SCAN\.parameters\((.*?)\)", text, re.DOTALL).group(1)
     flow = workflow(scan, "test")
     keys = flow.sections if "sections" in call else re.findall(r'"(\w+)"', call)
@@ -85,3 +87,7 @@ def test_small_leaves_share_a_job_and_large_ones_have_their_own():
     assert small.batches == [tuple(small.leaves)]
     large = workflow(changed("ensemble", "networks", 1e9), "test")
     assert large.batches == [(name,) for name in large.leaves]
+
+
+def test_every_stage_has_a_function_in_the_order_of_the_workflow():
+    assert tuple(PRODUCTS) == STAGES_IN_ORDER

@@ -8,26 +8,17 @@ from nnqft.core.packing import multisets, rank
 from nnqft.sampling.budget import budget
 from nnqft.sampling.cells import leaves
 from nnqft.spec.load import parse_scan
-from nnqft.stages.action import measure_action
-from nnqft.stages.assemble import assemble
 from nnqft.stages.compare import compare
-from nnqft.stages.couplings import fit_all_couplings
-from nnqft.stages.cumulants import estimate_cumulants
 from nnqft.stages.ensemble import generate
 from nnqft.stages.figures import draw_figure
-from nnqft.stages.flow import measure_flow
 from nnqft.stages.gallery import figures
 from nnqft.stages.layout import Layout
+from nnqft.stages.pipeline import make_products
 from nnqft.stages.report import write_report
-from nnqft.stages.sixpoints import predict_six_points
 from nnqft.stages.tables import write_tables
-from nnqft.stages.theory import predict_theory
 from nnqft.stages.verify import verify
 
 CHOSEN = {"patterns": ["aabb", "aaaabb"]}
-STAGES = (
-    assemble, estimate_cumulants, predict_theory, fit_all_couplings, measure_flow, predict_six_points, measure_action,
-)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -37,8 +28,7 @@ def selected(small_results, tmp_path_factory):
     scan, layout = parse_scan(data), Layout(tmp_path_factory.mktemp("selected") / "small")
     for leaf in leaves(scan):
         generate(leaf, budget(scan), layout.leaf(leaf.name), "inline")
-    for stage in STAGES:
-        stage(scan, layout)
+    make_products(scan, layout)
     for figure in figures(scan):
         draw_figure(scan, layout, figure)
     for stage in (write_tables, write_report):

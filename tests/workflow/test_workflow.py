@@ -15,14 +15,9 @@ from nnqft.sampling.budget import budget
 from nnqft.sampling.cells import leaves
 from nnqft.sampling.check import check
 from nnqft.spec.load import parse_scan
-from nnqft.stages.action import measure_action
-from nnqft.stages.assemble import assemble
-from nnqft.stages.couplings import fit_all_couplings
-from nnqft.stages.cumulants import estimate_cumulants
 from nnqft.stages.ensemble import generate
-from nnqft.stages.flow import measure_flow
 from nnqft.stages.layout import Layout
-from nnqft.stages.theory import predict_theory
+from nnqft.stages.pipeline import make_products
 
 ROOT = Path(__file__).parents[2]
 SNAKEMAKE = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")]
@@ -153,8 +148,7 @@ def test_compare_tells_same_from_consistent_from_different(finished, tmp_path, c
     layout = Layout(tmp_path / "other")
     for leaf in leaves(scan):
         generate(leaf, budget(scan), layout.leaf(leaf.name), "inline")
-    for stage in (assemble, estimate_cumulants, predict_theory, fit_all_couplings, measure_flow, measure_action):
-        stage(scan, layout)
+    make_products(scan, layout)
     result = call([*NNQFT, "compare", str(finished / "results" / "tiny"), str(layout.root)], tmp_path)
     assert (result.stdout.strip().splitlines()[-1], result.returncode) == (verdict, code)
 

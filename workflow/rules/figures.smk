@@ -1,39 +1,52 @@
-# Figures (PDF, PNG, and the plotted numbers as CSV), each kind that applies as soon as its stores are there; and tables.
-for figure, kind in SCAN.figures.items():
+# Figures (PDF, PNG, and the plotted numbers as CSV): kinds that wait for the same stores in one job; and tables.
+for gallery, kinds in SCAN.galleries.items():
 
     rule:
         name:
-            f"figure_{figure}"
+            f"figures_{gallery}"
         input:
-            [f"{ROOT}/receipts/{store}.json" for store in kind.stores],
-        output:
-            report(
-                [f"{ROOT}/figures/{figure}-{points}.png" for points in kind.points],
-                category="Figures",
-                caption=f"../report/{figure}.rst",
-                labels={"figure": figure},
+            sorted(
+                {
+                    f"{ROOT}/receipts/{store}.json"
+                    for kind in kinds.values()
+                    for store in kind.stores
+                }
             ),
-            [
+        output:
+            *[
+                report(
+                    [
+                        f"{ROOT}/figures/{figure}-{points}.png"
+                        for points in kind.points
+                    ],
+                    category="Figures",
+                    caption=f"../report/{figure}.rst",
+                    labels={"figure": figure},
+                )
+                for figure, kind in kinds.items()
+            ],
+            *[
                 f"{ROOT}/figures/{figure}-{points}.{extension}"
+                for figure, kind in kinds.items()
                 for points in kind.points
                 for extension in ("pdf", "csv")
             ],
         log:
-            f"{ROOT}/logs/figure-{figure}.log",
+            f"{ROOT}/logs/figures-{gallery}.log",
         benchmark:
-            f"{ROOT}/benchmarks/figure-{figure}.tsv"
+            f"{ROOT}/benchmarks/figures-{gallery}.tsv"
         conda:
             "../envs/nnqft.yaml"
         resources:
             mem_mb=2000,
             runtime=60,
         params:
-            figure=figure,
+            figures=list(kinds),
             specification=SCAN.parameters("widths", "cumulants", "couplings"),
         message:
-            f"figures: {figure}"
+            f"figures: {', '.join(kinds)}"
         script:
-            "../scripts/figure.py"
+            "../scripts/figures.py"
 
 
 rule figures:

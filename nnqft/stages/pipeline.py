@@ -1,0 +1,33 @@
+"""The stages after generation in the order of the workflow, for use without Snakemake: in this process, one by one."""
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+from nnqft.spec.model import Scan
+from nnqft.stages.action import measure_action
+from nnqft.stages.assemble import assemble
+from nnqft.stages.couplings import fit_all_couplings
+from nnqft.stages.cumulants import estimate_cumulants
+from nnqft.stages.flow import measure_flow
+from nnqft.stages.layout import Layout
+from nnqft.stages.sixpoints import predict_six_points
+from nnqft.stages.theory import predict_theory
+
+PRODUCTS: Mapping[str, Callable[[Scan, Layout], None]] = MappingProxyType(
+    {
+        "ensemble": assemble,
+        "cumulants": estimate_cumulants,
+        "theory": predict_theory,
+        "couplings": fit_all_couplings,
+        "flow": measure_flow,
+        "sixpoints": predict_six_points,
+        "action": measure_action,
+    }
+)
+"""What makes each store; each needs those before it."""
+
+
+def make_products(scan: Scan, layout: Layout) -> None:
+    """All stores of a scan whose leaves are there (:func:`nnqft.stages.ensemble.generate_all`)."""
+    for stage in PRODUCTS.values():
+        stage(scan, layout)
