@@ -7,8 +7,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from nnqft.couplings.finite_set import EXPANSION_LIMIT
-from nnqft.figures.couplings import drawn_model, trusted_orders
 from nnqft.figures.numbers import plain
+from nnqft.figures.running import drawn_model, trusted_orders
 from nnqft.figures.style import (
     GREY,
     PAGE,

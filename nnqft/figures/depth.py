@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from nnqft.figures.comparison import EXACT
-from nnqft.figures.couplings import few_widths, trusted_quartic
+from nnqft.figures.running import few_widths, trusted_quartic
 from nnqft.figures.style import (
     COLUMN,
     PAGE,

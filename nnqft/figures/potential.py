@@ -7,8 +7,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from nnqft.figures.couplings import few_widths
 from nnqft.figures.numbers import with_error
+from nnqft.figures.running import few_widths
 from nnqft.figures.style import (
     PAGE,
     UNTRUSTED,

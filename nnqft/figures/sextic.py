@@ -3,11 +3,10 @@
 import xarray as xr
 from matplotlib.figure import Figure
 
-from nnqft.figures import couplings as running
-from nnqft.figures.couplings import Coupling
+from nnqft.figures import couplings as quartic
+from nnqft.figures.running import SEXTIC
 from nnqft.figures.table import Table
 
-SEXTIC = Coupling("kappa", "kappa", "kappa_", 2, (4, 6), r"\kappa")
 CAPTION = (
     "The sextic coupling κ of the effective action, fitted to what the tree diagrams of two quartic vertices leave of "
     "the six-point function: G⁽⁶⁾_c − 24² λ₀² Σ ∫∫dy dz K_w(x₁,y) K_w(x₂,y) K_w(x₃,y) K_w(y,z) K_w(z,x₄) K_w(z,x₅) "
@@ -20,4 +19,4 @@ CAPTION = (
 
 def plot(couplings: xr.Dataset, flow: xr.Dataset, cumulants: xr.Dataset, name: str = "") -> tuple[Figure, Table]:
     """Figure and plotted numbers from one group of ``couplings.zarr``, ``flow.zarr`` and ``cumulants.zarr``."""
-    return running.plot(couplings, flow, cumulants, name, SEXTIC)
+    return quartic.plot(couplings, flow, cumulants, name, SEXTIC)

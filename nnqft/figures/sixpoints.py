@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from nnqft.figures.comparison import component_label
-from nnqft.figures.couplings import drawn_model, trusted_orders
 from nnqft.figures.numbers import p_text, plain
+from nnqft.figures.running import drawn_model, smallest_width, trusted_orders
 from nnqft.figures.style import GREY, PAGE, UNTRUSTED, Look, empty, look, panels, safe, shown, styled, title
 from nnqft.figures.table import Table, table
 
@@ -61,12 +61,6 @@ def plot(sixpoints: xr.Dataset, cumulants: xr.Dataset, name: str = "") -> tuple[
         _pulls(right, rows, cell)
     title(figure, sixpoints, name)
     return figure, numbers
-
-
-def smallest_width(widths: np.ndarray, trusted: np.ndarray) -> int:
-    """Position of the smallest trusted width; of the smallest one where none is."""
-    order = [int(i) for i in np.argsort(widths)]
-    return next((i for i in order if trusted[i]), order[0])
 
 
 def ratios(

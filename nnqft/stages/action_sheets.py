@@ -4,9 +4,8 @@ import numpy as np
 
 from nnqft.couplings.conventions import SYMBOLS
 from nnqft.couplings.finite_set import EXPANSION_LIMIT
-from nnqft.figures.couplings import REJECTED, drawn_model, trusted_orders
 from nnqft.figures.numbers import MISSING, p_text, plain, with_error
-from nnqft.figures.sixpoints import smallest_width
+from nnqft.figures.running import REJECTED, drawn_model, smallest_width, trusted_orders
 from nnqft.report.render import Sheet
 from nnqft.stages.coupling_tables import Groups, action_table, conventions_table, sixpoints_table
 from nnqft.stages.sheets import FEW, Record, a_few, outcome, percent, ratio, records_of, sheet

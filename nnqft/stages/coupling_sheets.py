@@ -5,9 +5,8 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from nnqft.couplings.comparison import weights
-from nnqft.figures.couplings import REJECTED, running_couplings, trusted_orders
 from nnqft.figures.numbers import MISSING, p_text, plain, with_error
-from nnqft.figures.sextic import SEXTIC
+from nnqft.figures.running import REJECTED, SEXTIC, running_couplings, trusted_orders
 from nnqft.report.render import Sheet
 from nnqft.stages.action_sheets import action_sheet, conventions_sheet, sixpoints_sheet
 from nnqft.stages.coupling_tables import Groups, couplings_table

@@ -7,7 +7,7 @@ import numpy as np
 import xarray as xr
 
 from nnqft.couplings.conventions import SYMBOLS, CanonicalField, Couplings, gauss_field, translations
-from nnqft.figures.couplings import drawn_model, trusted_orders
+from nnqft.figures.running import drawn_model, trusted_orders
 from nnqft.figures.table import Table, table
 
 Group = Mapping[str, xr.Dataset]

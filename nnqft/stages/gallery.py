@@ -1,13 +1,12 @@
 """Which figures a scan has: a function of the scan file alone, so that nothing is drawn that would say nothing."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from nnqft.nets.maps import CLOSED
 from nnqft.spec.grid import Architecture, sweeps
 from nnqft.spec.model import Scan
 from nnqft.stages.layout import by_points
-from nnqft.stages.potential import potential_sweeps
 
 Applies = Callable[[Scan, list[Architecture]], bool]
 
@@ -35,6 +34,16 @@ def galleries(scan: Scan) -> dict[str, dict[str, Kind]]:
     found = figures(scan)
     jobs = {job: {name: found[name] for name in names if name in found} for job, names in _JOBS.items()}
     return {job: kinds for job, kinds in jobs.items() if kinds}
+
+
+def potential_sweeps(group: Sequence[Architecture]) -> list[list[int]]:
+    """Sweeps of sigma_w, rising, in families that have a canonical field: Gauss-nets of one hidden layer."""
+    found = sweeps(group, "sigma_w")
+    return [places for places in found if _is_gauss_net(group[places[0]])]
+
+
+def _is_gauss_net(a: Architecture) -> bool:
+    return (a.network, a.activation, a.depth, a.options) == ("mlp", "gauss", 1, "{}")
 
 
 def _always(scan: Scan, group: list[Architecture]) -> bool:

@@ -3,14 +3,16 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import xarray as xr
 
 from nnqft.core.packing import Basis, multisets
 from nnqft.spec.grid import Architecture, architectures
 from nnqft.spec.model import Scan
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 DIMENSION = {2: "pair", 4: "quad", 6: "sext", 8: "oct"}
 FORMATS = ("pdf", "png", "csv")
@@ -92,6 +94,8 @@ def point_coordinates(scan: Scan, points: str) -> dict[str, Any]:
     return {"x": (("point", "coordinate"), np.array(scan.points[points], dtype=np.float64))}
 
 
-def dataset(variables: dict[str, Any], coords: dict[str, Any], title: str) -> xr.Dataset:
+def dataset(variables: dict[str, Any], coords: dict[str, Any], title: str) -> "xr.Dataset":
     """A dataset with a title; empty variables are left out."""
+    import xarray as xr  # a second; the workflow needs only names and paths
+
     return xr.Dataset(variables, coords=coords, attrs={"title": title})

@@ -18,7 +18,7 @@ from nnqft.couplings.component_tests import (
 )
 from nnqft.couplings.invariance import Invariance, Kernel, kernel_length, rotation, scaling, translation
 from nnqft.figures import comparison
-from nnqft.figures.couplings import trusted_quartic
+from nnqft.figures.running import trusted_quartic
 from nnqft.figures.table import Table, table
 from nnqft.nets.registry import law
 from nnqft.spec.grid import Architecture

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnqft.couplings.invariance import Invariance
-from nnqft.figures.couplings import REJECTED
 from nnqft.figures.numbers import plain
+from nnqft.figures.running import REJECTED
 
 Constant = Literal["accepted", "rejected", "not testable"]
 Expected = Literal["yes", "no", "no statement"]

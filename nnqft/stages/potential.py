@@ -12,7 +12,6 @@ couplings belong to different ensembles, those of the flow to one action seen at
 assumption to be tested here, not a result.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -23,25 +22,16 @@ from nnqft.couplings.conventions import gauss_field, potential_start
 from nnqft.couplings.lpa import potential_flow
 from nnqft.couplings.widths import power_law
 from nnqft.estimation.jackknife import stderr
-from nnqft.figures.couplings import REJECTED
-from nnqft.spec.grid import Architecture, sweeps
+from nnqft.figures.running import REJECTED
+from nnqft.spec.grid import Architecture
 from nnqft.spec.model import Scan
+from nnqft.stages.gallery import potential_sweeps
 
 Array = NDArray[np.float64]
 
 DIMS = ("architecture", "width")
 MODEL = "lambda_0"
 NOT_SWEPT = "no sweep of sigma_w in a Gauss-net: a perceptron with activation gauss, one hidden layer and no options"
-
-
-def potential_sweeps(group: Sequence[Architecture]) -> list[list[int]]:
-    """Sweeps of sigma_w, rising, in families that have a canonical field: Gauss-nets of one hidden layer."""
-    found = sweeps(group, "sigma_w")
-    return [places for places in found if _is_gauss_net(group[places[0]])]
-
-
-def _is_gauss_net(a: Architecture) -> bool:
-    return (a.network, a.activation, a.depth, a.options) == ("mlp", "gauss", 1, "{}")
 
 
 def flow_with_sigma(scan: Scan, group: list[Architecture], cumulants: xr.Dataset, fitted: xr.Dataset) -> dict[str, Any]:

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from nnqft.figures.couplings import QUARTIC, REJECTED, Coupling, few_widths, trusted_orders
 from nnqft.figures.numbers import MISSING, p_text, plain, with_error
+from nnqft.figures.running import QUARTIC, REJECTED, Coupling, few_widths, trusted_orders
 from nnqft.figures.table import Table
 from nnqft.report.render import Sheet
 

@@ -11,8 +11,8 @@ from nnqft.estimation.agreement import look_elsewhere
 from nnqft.estimation.cumulants import CONNECTED
 from nnqft.estimation.tails import INDEX_LIMIT, SHARE_LIMIT
 from nnqft.figures.comparison import SIGNIFICANCE, Cell, combine, verdict
-from nnqft.figures.couplings import running_couplings, trusted_quartic
 from nnqft.figures.numbers import p_text, plain, with_error
+from nnqft.figures.running import running_couplings, trusted_quartic
 from nnqft.figures.table import Table
 from nnqft.report.render import Sheet
 from nnqft.spec.grid import architectures

@@ -7,7 +7,8 @@ from scipy.integrate import solve_ivp
 
 from nnqft.spec.grid import architectures
 from nnqft.spec.load import parse_scan
-from nnqft.stages.potential import NOT_SWEPT, flow_with_sigma, potential_sweeps
+from nnqft.stages.gallery import potential_sweeps
+from nnqft.stages.potential import NOT_SWEPT, flow_with_sigma
 
 SIGMAS, WIDTHS = [0.5, 1.0, 2.0], [10_000, 100_000]
 SCAN = {

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from nnqft.figures.couplings import few_widths, plot
+from nnqft.figures.couplings import plot
+from nnqft.figures.running import few_widths
 
 
 def draw(group, **changes):

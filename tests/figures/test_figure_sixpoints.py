@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from nnqft.figures import sextic
-from nnqft.figures.sixpoints import plot, smallest_width
+from nnqft.figures.running import smallest_width
+from nnqft.figures.sixpoints import plot
 
 
 def draw(group, **changes):
