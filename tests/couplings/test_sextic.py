@@ -164,3 +164,26 @@ def test_factors_of_kappa_are_those_of_perturbation_theory():
         found = np.mean(np.array([c[order] for c in cumulants]) / circle[:, None], axis=0).real
         legs = np.prod(kernel[multisets(n, 4 + 2 * order)], axis=1)
         np.testing.assert_allclose(found, factor * legs @ ends, rtol=0, atol=1e-8 * np.abs(found).max())
+
+
+def test_constant_couplings_by_least_squares_gain_nothing_where_they_are_rejected(oracle):
+    """2b section 7, last row: the Erf-net on [-1, 1], N = 5, unit weights."""
+    x, N = oracle.points["unit"], 5
+    G4c, G6c = oracle.G4c("erf", x, 1.0) / N, oracle.G6c("erf", x, 1.0) / N**2
+    kernel = (leg_kernel("erf", 1.0, 1.0, x, x) + 1)[np.triu_indices(6)]
+    columns, _, trees, _, I6, _ = theory("erf", x, 100.0)
+    quartic = fit_couplings(G4c, None, columns, weights="unit")
+    left, rest = splits(6, 2, 4)
+    free, exchange = wick(kernel, 6, 6), lambda four: np.sum(kernel[left] * four[rest], axis=1)
+    exact = free + exchange(G4c) + G6c
+    with_trees = free + exchange(columns @ quartic.values) + tree_level(quartic.values, trees)
+    kappa = fit_couplings(G6c - tree_level(quartic.values, trees), None, -720 * I6[:, None], weights="unit").values[0]
+    sums = [
+        free,
+        free + exchange(G4c),
+        free + exchange(columns @ quartic.values),
+        with_trees,
+        with_trees - 720 * kappa * I6,
+    ]
+    ratios = [np.mean(s / exact) for s in sums]
+    np.testing.assert_allclose(ratios, [0.96708320, 0.99974135, 0.967787, 0.967795, 0.967736], rtol=1e-6)
