@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from nnqft.figures.comparison import component_label
 from nnqft.figures.numbers import p_text, plain
 from nnqft.figures.running import drawn_model, smallest_width, trusted_orders
-from nnqft.figures.style import GREY, PAGE, UNTRUSTED, Look, empty, look, panels, safe, shown, styled, title
+from nnqft.figures.style import GREY, PAGE, UNTRUSTED, Look, empty, look, panels, safe, shown, styled, title, wrapped
 from nnqft.figures.table import Table, table
 
 STEPS = ("gp", "lambda", "complete")
@@ -55,7 +55,7 @@ def plot(sixpoints: xr.Dataset, cumulants: xr.Dataset, name: str = "") -> tuple[
         left.set_title(_heading(cell))
         if not rows:
             for panel in (left, right):
-                empty(panel, _wrapped(str(cell["status"].values) or "no prediction"))
+                empty(panel, wrapped(str(cell["status"].values) or "no prediction", 42))
             continue
         _ratios(left, rows, cell)
         _pulls(right, rows, cell)
@@ -168,13 +168,4 @@ def _order(count: int) -> str:
 
 
 def _reason(cell: xr.Dataset) -> str:
-    return safe(_wrapped(str(cell["status"].values) or "no kappa"))
-
-
-def _wrapped(text: str, width: int = 42) -> str:
-    lines = [""]
-    for word in text.split():
-        if len(lines[-1]) + len(word) > width:
-            lines.append("")
-        lines[-1] = f"{lines[-1]} {word}".strip()
-    return "\n".join(lines)
+    return safe(wrapped(str(cell["status"].values) or "no kappa", 42))
