@@ -18,7 +18,11 @@ NAN = float("nan")
 MODES = 3
 """Principal components of the action in a table: the leading ones."""
 
+_OPTIONAL = ("joint", "lower", "upper", "average", "average_stderr", "average_systematic")
+"""Columns of what a scan has to ask for."""
+
 DETAIL = (
+    *_OPTIONAL,
     "rank", "modes", "condition", "aic", "bic", "heldout", "max_ape_heldout", "nrms_heldout", "chi2_heldout",
     "dof_heldout", "component_mean_stderr", "beta", "beta_stderr", "beta_theory",
 )  # fmt: skip
@@ -37,11 +41,13 @@ def couplings_table(groups: Groups) -> Table:
 
     N_value and N_stderr are multiplied by N^power_of_N: 1 for quartic couplings, 2 for kappa. chi2, dof, p_value and
     mape of kappa are those of its own fit; criteria and held-out numbers belong to the quartic fit, NaN for kappa.
-    Component means are those of constant couplings: of kappa in the model lambda_0 only.
+    Component means are those of constant couplings: of kappa in the model lambda_0 only. joint, lower, upper: the
+    non-linear fit and its signed asymmetric errors; average: over the models (NaN where not asked for).
     """
     columns = (
         "points", "architecture", "width", "model", "cutoff", "coupling", "value", "stderr", "truncation",
-        "power_of_N", "N_value", "N_stderr", *_FIT, *_CRITERIA, "heldout", *(f"{name}_heldout" for name in _HELDOUT),
+        *_OPTIONAL, "power_of_N", "N_value", "N_stderr", *_FIT, *_CRITERIA, "heldout",
+        *(f"{name}_heldout" for name in _HELDOUT),
         "component_mean", "component_mean_stderr", "component_spread", "slope", "slope_stderr", "relevance", "beta",
         "beta_stderr", "beta_theory", "trusted", "status",
     )  # fmt: skip
@@ -62,8 +68,11 @@ def _couplings(points: str, group: Group) -> Iterator[tuple[Any, ...]]:
             value, error, wide = (_at(fits, f"{coupling}{end}", at) for end in ("", "_stderr", "_truncation"))
             scale = float(widths[w]) ** power
             means = family is not None and (not sextic or model == "lambda_0")
+            asymmetric = (_at(fits, f"{coupling}_{end}", at) for end in ("joint", "lower", "upper"))
+            averages = (_at(fits, f"{coupling}_average{end}", at[:3]) for end in ("", "_stderr", "_systematic"))
             yield (
-                points, str(names[a]), widths[w], model, cutoffs[c], coupling, value, error, wide, power,
+                points, str(names[a]), widths[w], model, cutoffs[c], coupling, value, error, wide, *asymmetric,
+                *averages, power,
                 scale * value, scale * error, *(_whole(fits[f"kappa_{k}" if sextic else k][at], k) for k in _FIT),
                 *(NAN if sextic else fits[key][at] for key in _CRITERIA), str(heldout[a]),
                 *(NAN if sextic else _whole(fits[f"{key}_heldout"][at], key) for key in _HELDOUT),

@@ -49,7 +49,7 @@ def plain(activation, sigma_w, sigma_b, x, cutoff, model, nodes):
     return by_hand(legs, leg_kernel(activation, sigma_w, sigma_b, y, y), y, weights, model)
 
 
-def agree(found, reference, accuracy):
+def assert_agreement(found, reference, accuracy):
     """Every pair of operators to the accuracy of its own largest component."""
     size = np.abs(reference).max(axis=-3, keepdims=True)
     np.testing.assert_allclose(found / size, reference / size, rtol=0, atol=accuracy)
@@ -95,7 +95,7 @@ def test_factors_are_those_of_exact_perturbation_theory():
 def test_trees_on_the_line_equal_plain_quadrature(activation, sigma_b):
     found = tree_design(activation, 1.2, sigma_b, X1, [2.0], MODEL)[0][0]
     assert found.shape == (28, 4, 4)
-    agree(found, plain(activation, 1.2, sigma_b, X1, 2.0, MODEL, 80), 1e-9)
+    assert_agreement(found, plain(activation, 1.2, sigma_b, X1, 2.0, MODEL, 80), 1e-9)
     np.testing.assert_array_equal(found, found.swapaxes(1, 2))
 
 
@@ -107,13 +107,13 @@ def test_trees_in_the_plane_equal_plain_quadrature(activation, sigma_b, region, 
     cutoff = 1.3
     found = tree_design(activation, 1.1, sigma_b, X2, [cutoff], THREE, region=region)[0][0]
     if region == "box":
-        return agree(found, plain(activation, 1.1, sigma_b, X2, cutoff, THREE, 32), accuracy)
+        return assert_agreement(found, plain(activation, 1.1, sigma_b, X2, cutoff, THREE, 32), accuracy)
     t, w = leggauss(24)
     r, angle = cutoff * (1 + t) / 2, 2 * np.pi * np.arange(40) / 40
     y = np.stack([np.multiply.outer(r, f(angle)) for f in (np.cos, np.sin)], axis=-1).reshape(-1, 2)
     weights = np.repeat(r * w * cutoff / 2 * 2 * np.pi / 40, 40)
     legs, propagator = (leg_kernel(activation, 1.1, sigma_b, p, y) for p in (X2, y))
-    return agree(found, by_hand(legs, propagator, y, weights, THREE), accuracy)
+    return assert_agreement(found, by_hand(legs, propagator, y, weights, THREE), accuracy)
 
 
 def test_trees_of_relu_on_the_line_are_closed_forms():
@@ -146,7 +146,7 @@ def test_trees_of_relu_on_the_line_are_closed_forms():
 def test_trees_of_relu_with_a_bias_equal_plain_quadrature():
     """The unsplit rule converges slowly at the kinks of legs and propagator."""
     found = tree_design("relu", 1.0, 0.5, X1, [2.0], THREE)[0][0]
-    agree(found, plain("relu", 1.0, 0.5, X1, 2.0, THREE, 300), 1e-7)
+    assert_agreement(found, plain("relu", 1.0, 0.5, X1, 2.0, THREE, 300), 1e-7)
 
 
 @pytest.mark.parametrize(("activation", "sigma_b", "x", "region"), [
@@ -158,13 +158,13 @@ def test_the_derivative_in_the_cutoff(activation, sigma_b, x, region):
     stencil = cutoff * (1 + h * np.array([-2, -1, 1, 2]))
     value, slope = tree_design(activation, 1.1, sigma_b, x, [cutoff, *stencil], THREE, region=region)
     difference = np.tensordot(np.array([1, -8, 8, -1]) / (12 * h * cutoff), value[1:], axes=1)
-    agree(slope[0], difference, 2e-6)
+    assert_agreement(slope[0], difference, 2e-6)
 
 
 @pytest.mark.parametrize(("x", "cutoff"), [(X1, 9.0), (X2, 12.0)])
 def test_trees_of_gauss_without_a_cutoff(x, cutoff):
     value, slope = tree_design("gauss", 1.1, 1.0, x, [np.inf, cutoff], MODEL, region="box")
-    agree(value[0], value[1], 1e-11)
+    assert_agreement(value[0], value[1], 1e-11)
     assert not slope[0].any()
 
 
@@ -177,8 +177,8 @@ def test_lambda_0_alone_is_the_tree_of_the_vertex_integrals(activation, sigma_b,
     np.testing.assert_allclose(value[..., 0, 0], 576 * found["tree"].sum(axis=-1), rtol=1e-12)
     np.testing.assert_allclose(slope[..., 0, 0], 576 * found["dtree"].sum(axis=-1), rtol=1e-12)
     all_of_them = tree_design(activation, 1.1, sigma_b, x, [cutoff], THREE[::-1], strength=1.3)[0]
-    agree(all_of_them[..., 2:, 2:], value, 1e-10)
-    agree(all_of_them[..., 0, 0, None, None], tree_design(
+    assert_agreement(all_of_them[..., 2:, 2:], value, 1e-10)
+    assert_agreement(all_of_them[..., 0, 0, None, None], tree_design(
         activation, 1.1, sigma_b, x, [cutoff], ["lambda_nl"], strength=1.3)[0], 1e-10)  # fmt: skip
 
 
@@ -189,8 +189,8 @@ def test_trees_of_the_kernel_of_cosine_networks():
     legs, propagator = (amplitude**2 / 2 * np.exp(-(sigma_w**2) * (p - y.T) ** 2 / 2) for p in (X1, y))
     strength = amplitude**2 / (2 * sigma_w**2)
     value, slope = tree_design("gauss", sigma_w, 0.0, X1, [cutoff], MODEL, strength=strength)
-    agree(value[0], by_hand(legs, propagator, y, cutoff * w, MODEL), 1e-10)
-    agree(slope, strength**7 * tree_design("gauss", sigma_w, 0.0, X1, [cutoff], MODEL)[1], 1e-12)
+    assert_agreement(value[0], by_hand(legs, propagator, y, cutoff * w, MODEL), 1e-10)
+    assert_agreement(slope, strength**7 * tree_design("gauss", sigma_w, 0.0, X1, [cutoff], MODEL)[1], 1e-12)
 
 
 @pytest.mark.parametrize(("activation", "sigma_b"), [("relu", 0.0), ("erf", 0.5), ("gauss", 1.0)])
@@ -201,7 +201,7 @@ def test_selected_components_have_the_same_trees(activation, sigma_b):
     found = selected_tree_design(activation, 1.0, sigma_b, x, cutoffs, THREE, chosen, strength=0.9)
     where = rank(multisets(chosen, 6), 5)
     for part, whole in zip(found, everything, strict=True):
-        agree(part, whole[:, where], 1e-9)
+        assert_agreement(part, whole[:, where], 1e-9)
 
 
 def test_all_pairs_of_three_couplings_at_six_cutoffs_are_fast(oracle):

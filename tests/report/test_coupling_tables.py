@@ -138,3 +138,21 @@ def test_no_action_is_one_row_with_a_reason(report_groups, changed):
     assert len(table.rows) == 6
     assert set(table.column("status")) == {"only some were measured"}
     assert np.isnan(table.column("g4")).all()
+
+
+def test_asymmetric_errors_and_averages_are_shown_where_there_are_any(report_groups, changed):
+    def options(data):
+        for i, name in enumerate(("kappa_joint", "kappa_lower", "kappa_upper", "lambda_0_joint")):
+            data[name] = data["kappa"] + i
+        data["lambda_0_average"] = data["lambda_0"].isel(model=0, drop=True) * 3
+
+    chosen = {"architecture": "relu", "width": 16, "model": "lambda_0", "cutoff": 5.0}
+    plain = one(couplings_table(report_groups), **chosen, coupling="kappa")
+    assert all(math.isnan(plain[name]) for name in ("joint", "lower", "upper", "average"))
+    table = couplings_table(changed("ray", "couplings", options))
+    kappa, quartic = (one(table, **chosen, coupling=coupling) for coupling in ("kappa", "lambda_0"))
+    assert [kappa["joint"], kappa["lower"], kappa["upper"]] == [kappa["value"] + i for i in range(3)]
+    assert quartic["joint"] == kappa["value"] + 3
+    assert math.isnan(kappa["average"])
+    fitted = report_groups["ray"]["couplings"].sel(architecture="relu", width=16, cutoff=5.0)["lambda_0"].isel(model=0)
+    np.testing.assert_equal(quartic["average"], 3 * float(fitted))
