@@ -4,7 +4,6 @@ import os
 
 from snakemake.utils import min_version
 
-from nnqft.stages.layout import TABLES
 from nnqft.stages.workflow import workflow as read_workflow
 
 min_version("9.5")
@@ -16,10 +15,8 @@ if not config:
 
 SCAN = read_workflow(config, "the configuration")
 ROOT = SCAN.root
-
-
-wildcard_constraints:
-    points="|".join(SCAN.point_sets),
+MANIFESTS = [f"{ROOT}/leaves/{leaf}/manifest.json" for leaf in SCAN.work]
+RECEIPTS = [f"{ROOT}/receipts/{stage}.json" for stage in SCAN.stages]
 
 
 report: "workflow/report/workflow.rst"
@@ -29,6 +26,7 @@ include: "workflow/rules/ensemble.smk"
 include: "workflow/rules/cumulants.smk"
 include: "workflow/rules/theory.smk"
 include: "workflow/rules/couplings.smk"
+include: "workflow/rules/criticality.smk"
 include: "workflow/rules/figures.smk"
 include: "workflow/rules/report.smk"
 
@@ -37,13 +35,7 @@ rule all:
     default_target: True
     input:
         MANIFESTS,
-        rules.assemble.output.receipt,
-        rules.cumulants.output.receipt,
-        rules.theory.output.receipt,
-        rules.couplings.output.receipt,
-        rules.flow.output.receipt,
-        rules.sixpoints.output.receipt,
-        rules.action.output.receipt,
+        RECEIPTS,
         rules.figures.input,
         rules.tables.output,
         rules.report.output,

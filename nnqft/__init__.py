@@ -12,7 +12,7 @@ _HOMES = {
     "architecture": "nnqft.spec.grid",
     "cumulants": "nnqft.estimation.outputs",
     "fit_couplings": "nnqft.couplings.fit",
-    "load_config": "nnqft.sampling.check",
+    "load_config": "nnqft.stages.check",
     "measure": "nnqft.sampling.groups",
     "open_results": "nnqft.storage.results",
     "sample": "nnqft.sampling.outputs",

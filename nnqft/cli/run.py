@@ -11,8 +11,8 @@ from pathlib import Path
 import nnqft
 from nnqft.cluster.contexts import cluster_name, local_cluster, local_workers
 from nnqft.core.errors import InputError
-from nnqft.sampling.check import load_config
 from nnqft.spec.model import Scan
+from nnqft.stages.check import load_config
 from nnqft.stages.layout import Layout
 from nnqft.stages.status import generated, withdraw_damaged
 from nnqft.storage.files import locked

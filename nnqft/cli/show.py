@@ -1,21 +1,25 @@
 """What `plan`, `status` and `verify` print."""
 
+import math
 from pathlib import Path
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from nnqft.sampling.budget import budget
-from nnqft.sampling.cells import Cell, cells, leaves
-from nnqft.sampling.check import load_config
-from nnqft.sampling.kinds import memory, product_bytes, statistics_bytes
+from nnqft.sampling.cells import Cell
+from nnqft.sampling.kinds import product_bytes
+from nnqft.sampling.unit import Unit
 from nnqft.spec.model import Scan
+from nnqft.stages.check import load_config
 from nnqft.stages.layout import Layout
 from nnqft.stages.status import cell_status, generated, stage_status
+from nnqft.stages.work import all_work
 
 NEURONS_PER_SECOND = {"float32": 5e7, "float64": 3e7}
 """Neurons times points / 6 a core-second, rough: measured on one server core, for the estimate of `plan` only."""
+NEURON_SECONDS = 2e-8
+"""Of whatever else is measured."""
 NETWORK_SECONDS = 1.0e-6
 ORDER_SECONDS = {2: 3e-8, 4: 5e-8, 6: 1.5e-7, 8: 4e-7}
 """Sums over neurons: seconds a neuron, equally rough."""
@@ -28,24 +32,29 @@ WORKER_MIB = 400
 def show_plan(config: Path) -> None:
     """Print points, blocks, networks and what they cost."""
     scan, _ = _read(config)
-    wanted, points = budget(scan), cells(scan)
+    plan = all_work(scan)
     table = _table("architecture", "width", "estimator", "blocks", "networks", "core-s")
-    seconds = {cell.identity: _seconds(cell) for cell in points}
-    for cell in points:
-        row = str(cell.width), cell.kind, _range(wanted.pilot, wanted.most)
-        networks = _range(wanted.pilot * cell.block, wanted.most * cell.block)
-        table.add_row(cell.architecture.name, *row, networks, f"{wanted.most * seconds[cell.identity]:.1f}")
+    for work in plan:
+        least, most = work.budget.pilot, work.budget.most
+        for unit in work.leaf.cells:
+            row = str(unit.width), unit.method, _range(least, most)
+            networks = _range(least * unit.block, most * unit.block)
+            table.add_row(unit.label, *row, networks, f"{most * _seconds(unit):.1f}")
     console = _console()
     console.print(table)
-    if wanted.target:
-        goals = ", ".join(f"{name} to {100 * goal:g}%" for name, goal in wanted.target)
-        console.print(f"target: {goals}; each cell starts with {wanted.pilot} blocks and stops there or at the ceiling")
-    total, disk = wanted.most * sum(seconds.values()), wanted.most * sum(statistics_bytes(c.spec) for c in points)
-    dense = sum(product_bytes(cell.spec, scan.ensemble.replicates) for cell in points)
-    needed = max(memory(cell.spec) for cell in points) / 2**20 + WORKER_MIB
-    console.print(f"{len(leaves(scan))} leaves, {len(points)} scan points, "
-                  f"{_range(len(points) * wanted.pilot, len(points) * wanted.most)} blocks")  # fmt: skip
-    upper = "at most " if wanted.target else ""
+    for work in plan[:1]:
+        if work.budget.target:
+            goals = ", ".join(f"{name} to {100 * goal:g}%" for name, goal in work.budget.target)
+            console.print(f"target: {goals}; each cell starts with {work.budget.pilot} blocks and stops there or at "
+                          "the ceiling")  # fmt: skip
+    units = [(work.budget, unit) for work in plan for unit in work.leaf.cells]
+    total = sum(b.most * _seconds(unit) for b, unit in units)
+    disk = sum(8 * b.most * math.prod(shape) for b, unit in units for shape in unit.shapes.values())
+    dense = sum(product_bytes(unit.spec, scan.ensemble.replicates) for _, unit in units if isinstance(unit, Cell))
+    needed = max(unit.memory for _, unit in units) / 2**20 + WORKER_MIB
+    console.print(f"{len(plan)} leaves, {len(units)} scan points, "
+                  f"{_range(sum(b.pilot for b, _ in units), sum(b.most for b, _ in units))} blocks")  # fmt: skip
+    upper = "at most " if any(b.target for b, _ in units) else ""
     console.print(f"about {upper}{total:.0f} core-seconds of sampling, {needed:.0f} MiB a worker, "
                   f"{upper}{disk / 2**20:.0f} MiB on disk; {dense / 2**20:.0f} MiB in the dense stores")  # fmt: skip
 
@@ -86,17 +95,19 @@ def _read(config: Path) -> tuple[Scan, Layout]:
     return scan, Layout(Path("results") / scan.name)
 
 
-def _seconds(cell: Cell) -> float:
+def _seconds(unit: Unit) -> float:
     """Of one block."""
-    spec = cell.spec
-    work = spec.net.units * cell.architecture.depth * spec.points / 6
-    if cell.sampler == "weights":
-        work *= max(1, cell.width / 6)
+    if not isinstance(unit, Cell):
+        return unit.neurons * NEURON_SECONDS
+    spec = unit.spec
+    work = spec.net.units * unit.architecture.depth * spec.points / 6
+    if unit.sampler == "weights":
+        work *= max(1, unit.width / 6)
     extra = ORDER_SECONDS[spec.max_order] * spec.net.units if spec.kind in ("neurons", "total") else 0.0
     if spec.components:
         samples = spec.net.units if spec.kind in ("neurons", "total") else 1
         extra = COMPONENT_SECONDS * sum(spec.layout.values()) * samples
-    return cell.block * (NETWORK_SECONDS + work / NEURONS_PER_SECOND[cell.precision] + extra)
+    return unit.block * (NETWORK_SECONDS + work / NEURONS_PER_SECOND[unit.precision] + extra)
 
 
 def _range(least: int, most: int) -> str:

@@ -43,6 +43,10 @@ class Options(base.Options):
     """The input enters at every step, or only in h_1."""
     sigma_u: float = Field(default=1.0, gt=0, allow_inf_nan=False)
     """Input weights have variance sigma_u^2 / d_in."""
+    noise: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    """Variance D of white noise at every time step; for `measure: [criticality]` only."""
+    leak: float = Field(default=1.0, gt=0, le=2, allow_inf_nan=False)
+    """gamma of h_(t+1) = (1 - gamma) h_t + W phi(h_t) + b: 1 for none; for `measure: [criticality]` only."""
 
 
 class Recurrent(Network):
@@ -96,7 +100,10 @@ class Recurrent(Network):
         return "iid" if self.depth == 1 else "given"
 
     def refuse(self, x: Array, sigma_b: float) -> tuple[str, str, str] | None:
-        """The exponential unit has infinite variance beyond one step."""
+        """The exponential unit has infinite variance beyond one step; noise and leaks are not sampled."""
+        if self.options.noise or self.options.leak != 1:
+            which = "noise" if self.options.noise else "leak"
+            return f"options.{which}", "correlators are not measured with it", "use measure: [criticality], or remove it"
         if self.activation.kind == "lognormal" and self.depth > 1:
             problem = f"the {self.activation.name} unit has infinite variance beyond one time step"
             return "depth", f"{problem} (got {self.depth})", "use depth: 1, or another activation"

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from nnqft.core.errors import InputError
 from nnqft.nets.activations import ACTIVATIONS, Activation
 from nnqft.nets.attention import Attention
-from nnqft.nets.base import Network
+from nnqft.nets.base import Network, Options
 from nnqft.nets.convolutional import Convolutional
 from nnqft.nets.cosine import Cosine
 from nnqft.nets.linear import Linear
@@ -50,16 +50,26 @@ def network(architecture: Architecture, width: int, sampler: str = "conditional"
         InputError: for a network, activation, option or sampler that does not exist, or an ensemble that cannot be
             measured; `where` is the key within the architecture.
     """
+    kind, options = kind_and_options(architecture)
+    if sampler not in kind.samplers:
+        allowed = ", ".join(kind.samplers)
+        raise InputError("sampler", f"{kind.name} networks have no sampler {sampler!r}", f"use one of {allowed}")
+    net = kind(_activation(kind, architecture.activation), architecture.depth, width, sampler, dtype, options)
+    problem = _senseless(architecture, width) or net.refuse(architecture.x, architecture.sigma_b)
+    if problem is not None:
+        raise InputError(*problem)
+    return net
+
+
+def kind_and_options(architecture: Architecture) -> tuple[type[Network], Options]:
+    """The kind of an architecture's networks and its options; InputError as for :func:`network`."""
     kinds = networks()
     if architecture.network not in kinds:
         known = ", ".join(kinds)
         raise InputError("network", f"no network {architecture.network!r}", f"use one of {known}")
     kind = kinds[architecture.network]
-    if sampler not in kind.samplers:
-        allowed = ", ".join(kind.samplers)
-        raise InputError("sampler", f"{kind.name} networks have no sampler {sampler!r}", f"use one of {allowed}")
     try:
-        options = kind.Options.model_validate(json.loads(architecture.options))
+        return kind, kind.Options.model_validate(json.loads(architecture.options))
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(["options", *map(str, first["loc"][:1])])
@@ -67,11 +77,6 @@ def network(architecture: Architecture, width: int, sampler: str = "conditional"
         raise InputError(
             where, first["msg"].removeprefix("Value error, "), f"options of {kind.name}: {known}"
         ) from None
-    net = kind(_activation(kind, architecture.activation), architecture.depth, width, sampler, dtype, options)
-    problem = _senseless(architecture, width) or net.refuse(architecture.x, architecture.sigma_b)
-    if problem is not None:
-        raise InputError(*problem)
-    return net
 
 
 def _senseless(a: Architecture, width: int) -> tuple[str, str, str] | None:

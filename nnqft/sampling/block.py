@@ -20,6 +20,7 @@ from nnqft.nets.base import Network
 from nnqft.nets.lanes import Lanes
 from nnqft.nets.maps import pair_average
 from nnqft.sampling import sums
+from nnqft.sampling.unit import Block
 
 Kind = Literal["neurons", "total", "marginal", "product"]
 Law = tuple[jax.Array, ...]
@@ -97,17 +98,6 @@ class BlockSpec:
         return self.subbatches * SLOTS
 
 
-@dataclass(frozen=True)
-class BlockStatistics:
-    """power (subbatches, sum of layout) float64; tail (slots + 4,): the largest size of a deviation d in each slot of
-    samples, 0 for an empty one, then the sums over the block of d, d^2, d^3, d^4; count (subbatches,) int64.
-    """
-
-    power: NDArray[np.float64]
-    tail: NDArray[np.float64]
-    count: NDArray[np.int64]
-
-
 def block_statistics(
     spec: BlockSpec,
     key: NDArray[np.uint32],
@@ -117,8 +107,11 @@ def block_statistics(
     centre: NDArray[np.float64],
     scale: NDArray[np.float64],
     units: int | None = None,
-) -> BlockStatistics:
+) -> Block:
     """Draw the block's networks and reduce them.
+
+    The tail (slots + 4,) holds the largest size of a deviation d in each slot of samples, 0 for an empty one, then the
+    sums over the block of d, d^2, d^3, d^4.
 
     x (n_x, d_in); centre (P,), packed, is subtracted from the matrices (any fixed value is right; near the mean it
     keeps digits); scale (P,) makes deviations comparable for the tail; units: features of a network where the kind is
@@ -128,7 +121,7 @@ def block_statistics(
     law = [jnp.asarray(a) for a in (key, x, np.float64(sigma_w), np.float64(sigma_b), centre, scale)]
     power, largest, totals = (np.asarray(part) for part in _compiled(spec, tile_lanes(spec))(np.uint32(count), *law))
     tail = np.concatenate([largest.ravel(), totals])
-    return BlockStatistics(power, tail, spec.counts(count))
+    return Block(power, tail, spec.counts(count))
 
 
 def any_width(net: Network) -> bool:

@@ -1,24 +1,26 @@
 """The points of a scan: every (architecture, width) and how it is sampled, and the leaves that own them."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
 from typing import Any
 
 import numpy as np
 
-from nnqft.core.hashing import digest
+from nnqft.core.hashing import block_key
 from nnqft.core.packing import Components
 from nnqft.core.versions import KERNEL_VERSION
+from nnqft.estimation.reference import centre_and_scale
 from nnqft.nets.registry import network
-from nnqft.sampling.block import BlockSpec, Kind
-from nnqft.sampling.kinds import kind
+from nnqft.sampling.block import BlockSpec, Kind, block_statistics, canonical
+from nnqft.sampling.kinds import kind, memory
+from nnqft.sampling.unit import Array, Block, Leaf, Unit, grouped
 from nnqft.spec.grid import Architecture, architectures
 from nnqft.spec.model import Scan
 
 
 @dataclass(frozen=True)
-class Cell:
+class Cell(Unit):
     """One (architecture, width) and how it is to be sampled: the unit of identity of all stored statistics."""
 
     architecture: Architecture
@@ -33,9 +35,15 @@ class Cell:
     components: Components | None = None
     """The selected components of order 4 and above; None: all. They do not reach the draws."""
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Fields alone: what is cached is found again. (A pickled activation is another one, and compiles again.)"""
-        return Cell, tuple(getattr(self, f.name) for f in fields(self))
+    @property
+    def label(self) -> str:
+        """The architecture's name."""
+        return self.architecture.name
+
+    @property
+    def method(self) -> str:
+        """The estimator."""
+        return self.kind
 
     def draws(self) -> dict[str, Any]:
         """Content that seeds the draws: seed, architecture, width. Nothing else."""
@@ -61,33 +69,40 @@ class Cell:
         return {"depth": a.depth, "sigma_w": a.sigma_w, "sigma_b": a.sigma_b, "width": self.width}
 
     @cached_property
-    def identity(self) -> str:
-        """SHA-256 of everything that fixes the statistics of this cell's blocks."""
-        return digest({"static": self.static, "varying": self.varying})
-
-    @cached_property
     def spec(self) -> BlockSpec:
         """The kernel's static specification."""
         net = network(self.architecture, self.width, self.sampler, self.precision)
         points = len(self.architecture.coordinates)
         return BlockSpec(net, self.kind, points, self.block, self.max_order, self.components)
 
-
-@dataclass(frozen=True)
-class Leaf:
-    """Cells that share one store and one writer: what one workflow job owns."""
-
-    name: str
-    cells: tuple[Cell, ...]
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shapes of the arrays of one block."""
+        spec = self.spec
+        power = spec.subbatches, sum(spec.layout.values())
+        return {"moments": power, "tail": (spec.slots + 4,), "count": (spec.subbatches,)}
 
     @property
-    def static(self) -> dict[str, Any]:
-        """Content shared by the cells."""
-        return self.cells[0].static
+    def neurons(self) -> float:
+        """Work in a block, in neurons."""
+        return self.block * (self.width * self.architecture.depth + 50)
 
-    def specification(self) -> dict[str, Any]:
-        """Everything a job needs, as plain data; its canonical JSON is what the workflow tracks."""
-        return {"leaf": self.name, "static": self.static, "cells": [cell.varying for cell in self.cells]}
+    @property
+    def memory(self) -> int:
+        """Bytes that computing a block takes."""
+        return memory(self.spec)
+
+    def reference(self) -> tuple[Array, Array]:
+        """Centre and scale of the kernels: see :func:`nnqft.estimation.reference.centre_and_scale`."""
+        a = self.architecture
+        return centre_and_scale(self.spec.net, self.kind, a.sigma_w, a.sigma_b, a.x)
+
+    def draw(self, block: int, centre: Array, scale: Array) -> Block:
+        """The statistics of one block."""
+        a, key = self.architecture, block_key(self.draws(), block)
+        subtracted = np.zeros_like(centre) if self.kind == "neurons" else centre
+        law = a.x, a.sigma_w, a.sigma_b, subtracted, scale
+        return block_statistics(canonical(self.spec), key, *law, self.spec.net.units)
 
 
 def cells(scan: Scan) -> list[Cell]:
@@ -115,11 +130,8 @@ def cell(scan: Scan, architecture: Architecture, width: int) -> Cell:
 
 def leaves(scan: Scan) -> list[Leaf]:
     """The leaves of a scan. Architectures with the same law appear once, whatever their names."""
-    groups: dict[str, dict[str, Cell]] = {}
-    for c in cells(scan):
-        name = f"{c.architecture.network}-{c.architecture.activation}-{digest(c.static)[:12]}"
-        groups.setdefault(name, {}).setdefault(c.identity, c)
-    return [Leaf(name, tuple(group.values())) for name, group in groups.items()]
+    named = ((f"{c.architecture.network}-{c.architecture.activation}", c) for c in cells(scan))
+    return grouped(named)
 
 
 def default_precision(architecture: Architecture) -> str:

@@ -1,7 +1,6 @@
 """Whether everything that a scan asks for can be measured."""
 
 from importlib.util import find_spec
-from pathlib import Path
 
 from nnqft.core.errors import InputError
 from nnqft.sampling.block import SUBBATCHES
@@ -9,7 +8,6 @@ from nnqft.sampling.budget import budget
 from nnqft.sampling.cells import cell
 from nnqft.sampling.kinds import PRODUCT_LIMIT, product_bytes, refuse
 from nnqft.spec.grid import architectures
-from nnqft.spec.load import read_scan
 from nnqft.spec.model import Scan
 
 _ENSEMBLE = ("sampler", "estimator", "block")
@@ -52,8 +50,3 @@ def check(scan: Scan, source: str) -> Scan:
             f"raise ensemble.networks or give replicates: {groups}",
         )
     return scan
-
-
-def load_config(path: str | Path) -> Scan:
-    """Read and check a scan file; raises InputError naming file, key and remedy."""
-    return check(read_scan(path), str(path))

@@ -7,15 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnqft.core.errors import InputError
-from nnqft.core.hashing import block_key
 from nnqft.core.packing import Basis, Components, multisets
 from nnqft.estimation import tails
 from nnqft.estimation.cumulants import CumulantEstimate, estimate
 from nnqft.estimation.jackknife import merge
 from nnqft.estimation.kstatistics import Amplitude, PowerSums
-from nnqft.estimation.reference import centre_and_scale
 from nnqft.nets.registry import network
-from nnqft.sampling.block import SUBBATCHES, BlockStatistics, block_statistics, canonical
+from nnqft.sampling.block import SUBBATCHES
 from nnqft.sampling.budget import relative_error
 from nnqft.sampling.cells import Cell, default_precision
 from nnqft.sampling.kinds import amplitude, kind, refuse
@@ -59,14 +57,6 @@ def merged(cell: Cell, centre: Array, data: Mapping[str, NDArray], replicates: i
     )
 
 
-def draw_block(cell: Cell, block: int, centre: Array, scale: Array) -> BlockStatistics:
-    """The statistics of one block of a cell; centre, scale: nnqft.estimation.reference.centre_and_scale."""
-    a, key = cell.architecture, block_key(cell.draws(), block)
-    subtracted = np.zeros_like(centre) if cell.kind == "neurons" else centre
-    units = cell.spec.net.units
-    return block_statistics(canonical(cell.spec), key, a.x, a.sigma_w, a.sigma_b, subtracted, scale, units)
-
-
 def measure(
     architecture: Architecture,
     width: int,
@@ -107,10 +97,9 @@ def measure(
         a, width, seed, sampler, kind(net, estimator, max_order), precision, block, max_order, components=components
     )
     refuse(cell.spec)
-    centre, scale = centre_and_scale(net, cell.kind, a.sigma_w, a.sigma_b, a.x)
-    drawn = [draw_block(cell, position, centre, scale) for position in range(blocks)]
-    names = {"moments": "power", "tail": "tail", "count": "count"}
-    data = {key: np.stack([getattr(s, name) for s in drawn]) for key, name in names.items()}
+    centre, scale = cell.reference()
+    drawn = [cell.draw(position, centre, scale) for position in range(blocks)]
+    data = {key: np.stack([getattr(s, key) for s in drawn]) for key in ("moments", "tail", "count")}
     return merged(cell, centre, data, replicates).estimate(cell.spec.basis)
 
 

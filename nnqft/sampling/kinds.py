@@ -100,11 +100,6 @@ def memory(spec: BlockSpec) -> int:
     return int(statistics + tile + 8 * 3 * largest)
 
 
-def statistics_bytes(spec: BlockSpec) -> int:
-    """Bytes that a block leaves on disk, uncompressed."""
-    return 8 * (spec.subbatches * (sum(spec.layout.values()) + 1) + spec.slots + 4)
-
-
 def product_bytes(spec: BlockSpec, replicates: int) -> int:
     """Bytes of one cell in ``ensemble.zarr`` and ``cumulants.zarr``: sums by group, replicates of all correlators."""
     correlators = sum((1 if k == 2 else 2) * number(spec.basis, k) for k in range(2, spec.max_order + 1, 2))

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nnqft.core.hashing import canonical_json
+from nnqft.spec.measurements import Measurement
 from nnqft.spec.model import SWEEPABLE, ArchitectureFamily, Scan
 
 NO_CHOICE = "none"
@@ -60,13 +61,14 @@ def architecture(
     return Architecture(name, name, network, activation, depth, *scales, "points", coordinates, canonical_json(options))
 
 
-def architectures(scan: Scan) -> list[Architecture]:
-    """All architectures of a scan in the order written; swept ones are named ``family[key=value,...]``.
+def architectures(scan: Scan, measured: Measurement = "cumulants") -> list[Architecture]:
+    """The architectures of one measurement in the order written; swept ones are named ``family[key=value,...]``.
 
     Those with held-out points come a second time after all others, on these and named ``name@points``.
     """
-    found = [a for name, family in scan.architectures.items() for a in _resolve(scan, name, family)]
-    return found + [_elsewhere(scan, a) for a in found if a.heldout]
+    families = {name: family for name, family in scan.architectures.items() if measured in family.measure}
+    found = [a for name, family in families.items() for a in _resolve(scan, name, family)]
+    return found + [_elsewhere(scan, a) for a in found if a.heldout and measured == "cumulants"]
 
 
 def _elsewhere(scan: Scan, a: Architecture) -> Architecture:

@@ -8,9 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     SerializerFunctionWrapHandler,
     model_serializer,
@@ -19,49 +17,19 @@ from pydantic import (
 
 from nnqft.core.packing import Basis
 from nnqft.core.selection import select
+from nnqft.spec.fields import Depth, Name, PositiveSigma, Real, Section, Sigma, distinct, no_bool, whole
+from nnqft.spec.measurements import Criticality, Measurement, Trainability
 
 SWEEPABLE = ("activation", "depth", "sigma_w", "sigma_b")
 """Hyperparameters that may be given as a list."""
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _COUPLING = re.compile(r"lambda_(nl|0|[2468]|1[02468])")
-
-
-def _no_bool(value: Any) -> Any:
-    """YAML's yes and true are not numbers."""
-    if isinstance(value, bool):
-        raise ValueError("a number is wanted, not true or false")
-    return value
-
-
-def _whole(value: Any) -> Any:
-    """Accept 1e6 and 1.0e+6 where a whole number is wanted (YAML reads the first as text)."""
-    value = _no_bool(value)
-    if isinstance(value, str):
-        try:
-            value = float(value)
-        except ValueError:
-            return value
-    return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
-def _name(value: str) -> str:
-    if not _NAME.fullmatch(value):
-        raise ValueError("a name has 1 to 64 letters, digits, '.', '_' or '-', and starts with a letter or digit")
-    return value
-
-
-Name = Annotated[str, AfterValidator(_name)]
-Real = Annotated[float, Field(allow_inf_nan=False), BeforeValidator(_no_bool)]
-Depth = Annotated[int, Field(ge=1, le=10_000), BeforeValidator(_whole)]
-Sigma = Annotated[float, Field(allow_inf_nan=False, ge=0), BeforeValidator(_no_bool)]
-PositiveSigma = Annotated[float, Field(allow_inf_nan=False, gt=0), BeforeValidator(_no_bool)]
 Option = bool | int | Real | str
-Order = Annotated[Literal[2, 4, 6, 8], BeforeValidator(_no_bool)]
+Order = Annotated[Literal[2, 4, 6, 8], BeforeValidator(no_bool)]
 Sampler = Literal["conditional", "weights", "tilted"]
 Estimator = Literal["auto", "total", "marginal", "product"]
 Pattern = Annotated[str, Field(pattern=r"^[A-Za-z]{4,8}$")]
-Index = Annotated[int, Field(ge=0, le=63), BeforeValidator(_no_bool)]
+Index = Annotated[int, Field(ge=0, le=63), BeforeValidator(no_bool)]
 
 
 def _coupling(value: str) -> str:
@@ -73,33 +41,26 @@ def _coupling(value: str) -> str:
 Coupling = Annotated[str, AfterValidator(_coupling), Field(json_schema_extra={"pattern": rf"^{_COUPLING.pattern}$"})]
 
 
-def _distinct(values: list[Any]) -> list[Any]:
-    if len({repr(v) for v in values}) < len(values):
-        raise ValueError("the same value stands twice")
-    return values
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
-
-
-class ArchitectureFamily(_Section):
+class ArchitectureFamily(Section):
     """One entry of `architectures`: an ensemble, or a sweep of ensembles where a value is a list."""
 
     network: Name = "mlp"
     """Kind of network (the registry of `nnqft.nets`)."""
-    activation: Name | Annotated[list[Name], Field(min_length=1), AfterValidator(_distinct)] | None = None
+    activation: Name | Annotated[list[Name], Field(min_length=1), AfterValidator(distinct)] | None = None
     """Nonlinearity of the hidden units; `gauss` is HMS's normalised exponential. Some networks leave no choice."""
-    depth: Depth | Annotated[list[Depth], Field(min_length=1), AfterValidator(_distinct)] = 1
+    depth: Depth | Annotated[list[Depth], Field(min_length=1), AfterValidator(distinct)] = 1
     """Number of hidden layers."""
-    sigma_w: PositiveSigma | Annotated[list[PositiveSigma], Field(min_length=1), AfterValidator(_distinct)] = 1.0
+    sigma_w: PositiveSigma | Annotated[list[PositiveSigma], Field(min_length=1), AfterValidator(distinct)] = 1.0
     """Weights have variance sigma_w^2 / fan_in."""
-    sigma_b: Sigma | Annotated[list[Sigma], Field(min_length=1), AfterValidator(_distinct)] = 0.0
+    sigma_b: Sigma | Annotated[list[Sigma], Field(min_length=1), AfterValidator(distinct)] = 0.0
     """Biases have variance sigma_b^2 (the output's too)."""
     options: dict[Name, Option | list[Option]] = {}
     """What else the network's kind lets one choose (its page in the documentation); not swept."""
     points: Name
     """Name of the point set on which the outputs are measured."""
+    measure: Annotated[list[Measurement], Field(min_length=1), AfterValidator(distinct)] = ["cumulants"]
+    """What is measured: `cumulants` (correlators, couplings, flows), `criticality` (depth scales, Lyapunov exponents,
+    fluctuations layer by layer), or both."""
     heldout: Name | None = None
     """A second point set, measured too: couplings fitted on `points` must predict the correlators there."""
     sampler: Sampler | None = None
@@ -119,14 +80,14 @@ class ArchitectureFamily(_Section):
         return data
 
 
-class Ensemble(_Section):
+class Ensemble(Section):
     """How many networks are drawn, and how."""
 
-    networks: Annotated[int, Field(ge=2, le=10**13), BeforeValidator(_whole)] = 100_000
+    networks: Annotated[int, Field(ge=2, le=10**13), BeforeValidator(whole)] = 100_000
     """Networks for each (architecture, width), rounded up to whole blocks; with a `target`, at most so many."""
-    block: Annotated[int, Field(ge=4, le=2**31), BeforeValidator(_whole)] = 16_384
+    block: Annotated[int, Field(ge=4, le=2**31), BeforeValidator(whole)] = 16_384
     """Networks in a block: the unit of work, commit and resume."""
-    replicates: Annotated[int, Field(ge=2, le=65_536), BeforeValidator(_whole)] = 64
+    replicates: Annotated[int, Field(ge=2, le=65_536), BeforeValidator(whole)] = 64
     """Jackknife groups."""
     sampler: Sampler = "conditional"
     """`conditional` draws preactivations given the previous layer (exact and cheap); `weights` draws every weight;
@@ -141,14 +102,14 @@ class Ensemble(_Section):
     """Arithmetic of the hidden units; `auto` takes float64 where two points are nearly the same to the network."""
 
 
-class Selection(_Section):
+class Selection(Section):
     """The components of order 4 and above that are estimated on one point set: the union of three lists."""
 
-    patterns: Annotated[list[Pattern], AfterValidator(_distinct)] = []
+    patterns: Annotated[list[Pattern], AfterValidator(distinct)] = []
     """Such as aaaa, aabb, aabbcc: equal letters are equal points, different letters different ones, in any order."""
-    subsets: Annotated[list[Annotated[list[Index], Field(min_length=1)]], AfterValidator(_distinct)] = []
+    subsets: Annotated[list[Annotated[list[Index], Field(min_length=1)]], AfterValidator(distinct)] = []
     """Points, counted from 0: every component on these points alone, at every order."""
-    tuples: Annotated[list[Annotated[list[Index], Field(min_length=4, max_length=8)]], AfterValidator(_distinct)] = []
+    tuples: Annotated[list[Annotated[list[Index], Field(min_length=4, max_length=8)]], AfterValidator(distinct)] = []
     """Single components: the points of their legs, counted from 0."""
 
     def basis(self, points: int, orders: list[int]) -> Basis:
@@ -162,10 +123,10 @@ class Selection(_Section):
         return select(points, tuple(sorted(orders)), tuple(self.patterns), *listed)
 
 
-class Cumulants(_Section):
+class Cumulants(Section):
     """Which correlators are estimated."""
 
-    orders: Annotated[list[Order], Field(min_length=1), AfterValidator(_distinct)] = [2, 4, 6]
+    orders: Annotated[list[Order], Field(min_length=1), AfterValidator(distinct)] = [2, 4, 6]
     """Orders; a higher one needs the lower ones."""
     components: dict[Name, Selection] = {}
     """By point set: only these components of order 4 and above. Point sets that are not named here keep all."""
@@ -183,24 +144,24 @@ class Cumulants(_Section):
         return data if self.components else {key: value for key, value in data.items() if key != "components"}
 
 
-class Truncation(_Section):
+class Truncation(Section):
     """The operators that a model leaves out, as an error with a prior (docs/couplings.md)."""
 
-    operators: Annotated[list[Coupling], Field(min_length=1), AfterValidator(_distinct)] = ["lambda_2"]
+    operators: Annotated[list[Coupling], Field(min_length=1), AfterValidator(distinct)] = ["lambda_2"]
     """Those of them that are not in a model may contribute to its data what its own couplings cannot absorb."""
     naturalness: Annotated[Real, Field(gt=0)] = 1.0
     """Standard deviation of the prior, in units of the coupling with which the operator alone were as large as G4c."""
 
 
-class Couplings(_Section):
+class Couplings(Section):
     """Effective couplings fitted to the four- and six-point cumulants."""
 
-    cutoffs: Annotated[list[PositiveSigma], Field(min_length=1), AfterValidator(_distinct)] = [7, 10, 20, 50, 100, 1000]
+    cutoffs: Annotated[list[PositiveSigma], Field(min_length=1), AfterValidator(distinct)] = [7, 10, 20, 50, 100, 1000]
     """Box cutoffs Lambda of the vertex integrals."""
     models: Annotated[
-        list[Annotated[list[Coupling], Field(min_length=1), AfterValidator(_distinct)]],
+        list[Annotated[list[Coupling], Field(min_length=1), AfterValidator(distinct)]],
         Field(min_length=1),
-        AfterValidator(_distinct),
+        AfterValidator(distinct),
     ] = [["lambda_0"]]
     """Sets of couplings fitted together: lambda_0, lambda_nl, and lambda_2k for the monomials (y^2)^k."""
     weights: Literal["covariance", "unit"] = "covariance"
@@ -227,26 +188,29 @@ Coordinates = Annotated[list[Real], Field(min_length=1, max_length=64)]
 PointSet = Annotated[list[Coordinates], Field(min_length=1, max_length=64)]
 
 
-class Scan(_Section):
+class Scan(Section):
     """A whole scan file."""
 
     name: Name
     """Results go to results/<name>/."""
-    seed: Annotated[int, Field(ge=0, lt=2**63), BeforeValidator(_whole)]
+    seed: Annotated[int, Field(ge=0, lt=2**63), BeforeValidator(whole)]
     """The only source of randomness."""
     points: Annotated[dict[Name, PointSet], Field(min_length=1)]
     """Named sets of input points, each a list of n_x points of d_in coordinates."""
     architectures: Annotated[dict[Name, ArchitectureFamily], Field(min_length=1)]
     """Named ensembles and sweeps."""
     widths: Annotated[
-        list[Annotated[int, Field(ge=1, le=2**24), BeforeValidator(_whole)]],
+        list[Annotated[int, Field(ge=1, le=2**24), BeforeValidator(whole)]],
         Field(min_length=1),
-        AfterValidator(_distinct),
+        AfterValidator(distinct),
     ]
     """Widths N of the hidden layers."""
     ensemble: Ensemble = Ensemble()
     cumulants: Cumulants = Cumulants()
     couplings: Couplings = Couplings()
+    criticality: Criticality = Criticality()
+    trainability: dict[Name, Trainability] = {}
+    """Named maps of the accuracy after training over sigma_w and depth."""
 
     @model_validator(mode="after")
     def _consistent(self) -> "Scan":
@@ -276,6 +240,8 @@ class Scan(_Section):
         where, other = f"architectures.{name}.heldout", family.heldout
         if other is None:
             return
+        if "cumulants" not in family.measure:
+            raise ValueError(f"{where}: only correlators are compared there; add cumulants to measure, or remove it")
         if other not in self.points or other == family.points:
             known = ", ".join(sorted(set(self.points) - {family.points})) or "none"
             raise ValueError(f"{where}: no other point set {other!r}; defined are: {known}")

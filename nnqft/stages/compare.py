@@ -22,7 +22,7 @@ def compare(a: Path, b: Path) -> tuple[str, list[str]]:
         InputError: when a folder holds no finished scan.
     """
     verdict, notes = 0, []
-    for stage in STAGES:
+    for stage in _stages(a, b):
         trees = []
         for folder in (a, b):
             store = Layout(folder).store(stage)
@@ -34,10 +34,18 @@ def compare(a: Path, b: Path) -> tuple[str, list[str]]:
         for points in trees[0].children:
             pair = [tree[points].to_dataset().load() for tree in trees]
             found, lines = _datasets(pair[0], pair[1], f"{stage}/{points}")
-            if found >= 2 and stage != "cumulants":
+            if found >= 2 and stage in STAGES["cumulants"] and stage != "cumulants":
                 found = 2  # what the cumulants say decides: everything else follows from them, by way of the errors
             verdict, notes = max(verdict, found), notes + lines
     return VERDICTS[verdict], notes
+
+
+def _stages(a: Path, b: Path) -> list[str]:
+    """The stages of every measurement of which either folder holds a store; of correlators, if there is none."""
+    stores = {
+        name: stages for name, stages in STAGES.items() if any(Layout(f).store(s).exists() for f in (a, b) for s in stages)
+    }
+    return [stage for stages in (stores or {"cumulants": STAGES["cumulants"]}).values() for stage in stages]
 
 
 def _datasets(a: xr.Dataset, b: xr.Dataset, label: str) -> tuple[int, list[str]]:

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from nnqft.cluster.contexts import Runner, runner
 from nnqft.core.normals import GENERATOR
-from nnqft.estimation.reference import centre_and_scale
 from nnqft.sampling.budget import Budget
-from nnqft.sampling.cells import Cell, Leaf
-from nnqft.sampling.groups import draw_block, merged, target_errors
+from nnqft.sampling.cells import Cell
+from nnqft.sampling.groups import merged, target_errors
+from nnqft.sampling.unit import Leaf, Unit
 from nnqft.storage.files import locked, write_json
 from nnqft.storage.leafstore import LeafStore, Row
 
@@ -51,13 +51,13 @@ class Generation:
 
 def generate(leaf: Leaf, budget: Budget, folder: Path, cluster: str) -> None:
     """One leaf of :func:`generate_all`."""
-    generate_all([(leaf, folder)], budget, cluster)
+    generate_all([(leaf, budget, folder)], cluster)
 
 
-def generate_all(leaves: Sequence[tuple[Leaf, Path]], budget: Budget, cluster: str) -> None:
+def generate_all(leaves: Sequence[tuple[Leaf, Budget, Path]], cluster: str) -> None:
     """Compute what is missing of the blocks of some leaves, and write the manifest of each into its folder.
 
-    As many blocks of each cell as the budget says. Committed blocks are never recomputed, unless their checksum fails.
+    As many blocks of each unit as its leaf's budget says. Committed blocks are never recomputed, unless their checksum fails.
     A crash at any moment loses at most the blocks in flight. On a cluster a few leaves are under way at once, so that
     workers stay busy while one of them is checked.
 
@@ -66,7 +66,7 @@ def generate_all(leaves: Sequence[tuple[Leaf, Path]], budget: Budget, cluster: s
         TimeoutError: when another process keeps writing a leaf.
     """
     with runner(cluster) as run, ThreadPoolExecutor(1 if cluster == "inline" else AT_ONCE) as pool:
-        jobs = [pool.submit(_generate, leaf, budget, folder, run) for leaf, folder in leaves]
+        jobs = [pool.submit(_generate, *leaf, run) for leaf in leaves]
         try:
             for job in as_completed(jobs):
                 job.result()
@@ -77,7 +77,7 @@ def generate_all(leaves: Sequence[tuple[Leaf, Path]], budget: Budget, cluster: s
 
 def planned_neurons(leaf: Leaf, budget: Budget) -> float:
     """Neurons that the first blocks of a leaf take, roughly: how long a job it is."""
-    return sum(budget.pilot * _neurons(cell) for cell in leaf.cells)
+    return sum(budget.pilot * cell.neurons for cell in leaf.cells)
 
 
 def _generate(leaf: Leaf, budget: Budget, folder: Path, run: Runner) -> None:
@@ -95,28 +95,19 @@ def _generate(leaf: Leaf, budget: Budget, folder: Path, run: Runner) -> None:
             short = sum(more[i] > wanted[i] for i in wanted)
             wanted = more
             log.info("%s: %d cells want more blocks to reach their target", leaf.name, short)
-            store.grow(leaf.static, [], max(wanted.values()), _shapes(leaf))
+            store.grow(leaf.static, [], max(wanted.values()), leaf.cells[0].shapes)
         write_json(store.manifest, _manifest(job, wanted, digests, errors))
 
 
-def compute_blocks(folder: str, cell: Cell, row: Row, blocks: Sequence[int]) -> int:
+def compute_blocks(folder: str, cell: Unit, row: Row, blocks: Sequence[int]) -> int:
     """What one task does: draw, reduce and commit some blocks of one cell; returns how many."""
     store = LeafStore(Path(folder))
     for block in blocks:
         if store.intact(row.index, block):  # by an earlier try of this task, whose worker died
             continue
-        s = draw_block(cell, block, row.centre, row.scale)
-        store.commit(row.index, block, s.power, s.tail, s.count)
+        s = cell.draw(block, row.centre, row.scale)
+        store.commit(row.index, block, s.moments, s.tail, s.count)
     return len(blocks)
-
-
-def _shapes(leaf: Leaf) -> dict[str, tuple[int, ...]]:
-    spec = leaf.cells[0].spec
-    return {
-        "moments": (spec.subbatches, sum(spec.layout.values())),
-        "tail": (spec.slots + 4,),
-        "count": (spec.subbatches,),
-    }
 
 
 def _prepare(store: LeafStore, leaf: Leaf, wanted: Blocks) -> dict[str, Row]:
@@ -125,11 +116,10 @@ def _prepare(store: LeafStore, leaf: Leaf, wanted: Blocks) -> dict[str, Row]:
     for cell in leaf.cells:
         if cell.identity in known:
             continue
-        a = cell.architecture
-        centre, scale = centre_and_scale(cell.spec.net, cell.kind, a.sigma_w, a.sigma_b, a.x)
+        centre, scale = cell.reference()
         entry = {"centre": centre.tolist(), "scale": scale.tolist()}
         new.append({"identity": cell.identity, "varying": cell.varying} | entry)
-    store.grow(leaf.static, new, max(wanted.values()), _shapes(leaf))
+    store.grow(leaf.static, new, max(wanted.values()), leaf.cells[0].shapes)
     return store.rows()
 
 
@@ -156,28 +146,23 @@ def _fill(job: Generation, wanted: Blocks) -> dict[str, list[str]]:
     )
 
 
-def _errors(job: Generation, cell: Cell, blocks: int) -> tuple[dict[str, float], bool]:
+def _errors(job: Generation, cell: Unit, blocks: int) -> tuple[dict[str, float], bool]:
     """Relative errors of the targeted correlators after some blocks, and whether they can be trusted."""
-    if not job.budget.target:
+    if not (job.budget.target and isinstance(cell, Cell)):
         return {}, True
     row = job.rows[cell.identity]
     sums = merged(cell, row.centre, job.store.read(row.index, range(blocks)), job.budget.replicates)
     return target_errors(cell, sums, row.scale, [name for name, _ in job.budget.target])
 
 
-def _tasks(job: Generation, cell: Cell, done: NDArray[np.bool_]) -> list[tuple[Any, ...]]:
+def _tasks(job: Generation, cell: Unit, done: NDArray[np.bool_]) -> list[tuple[Any, ...]]:
     missing = np.flatnonzero(~done)
-    share = len(missing) * _neurons(cell) / SHARES
-    size = max(1, int(min(TASK_NEURONS, max(share, TASK_NEURONS / SHARES)) / _neurons(cell)))
+    share = len(missing) * cell.neurons / SHARES
+    size = max(1, int(min(TASK_NEURONS, max(share, TASK_NEURONS / SHARES)) / cell.neurons))
     return [
         (str(job.store.folder), cell, job.rows[cell.identity], [int(b) for b in missing[i : i + size]])
         for i in range(0, len(missing), size)
     ]
-
-
-def _neurons(cell: Cell) -> float:
-    """Work in a block, in neurons."""
-    return cell.block * (cell.width * cell.architecture.depth + 50)
 
 
 def _run(tasks: list[tuple[Any, ...]], run: Runner, name: str) -> None:

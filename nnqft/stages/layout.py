@@ -9,6 +9,7 @@ import numpy as np
 
 from nnqft.core.packing import Basis, multisets
 from nnqft.spec.grid import Architecture, architectures
+from nnqft.spec.measurements import Measurement
 from nnqft.spec.model import Scan
 
 if TYPE_CHECKING:
@@ -16,8 +17,22 @@ if TYPE_CHECKING:
 
 DIMENSION = {2: "pair", 4: "quad", 6: "sext", 8: "oct"}
 FORMATS = ("pdf", "png", "csv")
-TABLES = ("cumulants", "couplings", "agreement", "naturalness", "sixpoints", "conventions", "action")
-STAGES = ("ensemble", "cumulants", "theory", "couplings", "flow", "sixpoints", "action")
+TABLES: dict[str, tuple[str, ...]] = {
+    "cumulants": ("cumulants", "couplings", "agreement", "naturalness", "sixpoints", "conventions", "action"),
+    "criticality": ("criticality",),
+    "trainability": ("trainability",),
+}
+"""Tables by measurement."""
+STAGES: dict[str, dict[str, tuple[str, ...]]] = {
+    "cumulants": {
+        "ensemble": (), "cumulants": ("ensemble",), "theory": (), "couplings": ("cumulants", "theory"),
+        "flow": ("couplings", "theory"), "sixpoints": ("couplings", "cumulants", "theory"),
+        "action": ("couplings", "cumulants"),
+    },
+    "criticality": {"criticality": ()},
+    "trainability": {"trainability": ()},
+}  # fmt: skip
+"""Stages by measurement, each with the stages that it is made from; `ensemble` and the last two from leaves."""
 
 
 @dataclass(frozen=True)
@@ -64,10 +79,26 @@ class Layout:
         return self.root / "manifest.json"
 
 
-def by_points(scan: Scan) -> dict[str, list[Architecture]]:
-    """Architectures of each point set in use, both in the order written."""
+def measurements(scan: Scan) -> list[str]:
+    """The measurements of a scan: those of its architectures, and `trainability` where there is such a map."""
+    found = [name for name in ("cumulants", "criticality") if any(name in f.measure for f in scan.architectures.values())]
+    return found + (["trainability"] if scan.trainability else [])
+
+
+def stages(scan: Scan) -> list[str]:
+    """The stages of a scan, in order: each makes one store."""
+    return [stage for name in measurements(scan) for stage in STAGES[name]]
+
+
+def tables(scan: Scan) -> list[str]:
+    """The tables of a scan."""
+    return [table for name in measurements(scan) for table in TABLES[name]]
+
+
+def by_points(scan: Scan, measured: Measurement = "cumulants") -> dict[str, list[Architecture]]:
+    """The architectures of one measurement by point set, both in the order written."""
     found: dict[str, list[Architecture]] = {name: [] for name in scan.points}
-    for architecture in architectures(scan):
+    for architecture in architectures(scan, measured):
         found[architecture.points].append(architecture)
     return {name: group for name, group in found.items() if group}
 

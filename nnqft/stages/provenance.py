@@ -6,14 +6,15 @@ import json
 import platform
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import nnqft
 from nnqft.core.versions import KERNEL_VERSION
-from nnqft.sampling.cells import leaves
 from nnqft.spec.grid import architectures
+from nnqft.spec.measurements import Measurement
 from nnqft.spec.model import Scan
-from nnqft.stages.layout import STAGES, Layout
+from nnqft.stages.layout import Layout, stages
+from nnqft.stages.work import all_work
 
 PACKAGES = (
     "nnqft", "numpy", "scipy", "jax", "jaxlib", "xarray", "zarr", "dask", "distributed", "snakemake", "matplotlib",
@@ -26,13 +27,13 @@ def manifest(scan: Scan, layout: Layout) -> dict[str, Any]:
     return {
         "name": scan.name,
         "configuration": scan.model_dump(mode="json"),
-        "architectures": [architecture.name for architecture in architectures(scan)],
+        "architectures": list(dict.fromkeys(a.name for m in get_args(Measurement) for a in architectures(scan, m))),
         "seed": scan.seed,
         "generators": generators(scan, layout),
         "kernel_version": KERNEL_VERSION,
         "versions": versions(),
         "code_sha256": code_checksum(CODE),
-        "data_sha256": data_checksums(layout),
+        "data_sha256": data_checksums(scan, layout),
         "leaves_sha256": leaf_checksums(scan, layout),
         "wall_times_s": wall_times(layout.root / "benchmarks"),
     }
@@ -59,9 +60,9 @@ def code_checksum(folder: Path) -> str:
     return sha.hexdigest()
 
 
-def data_checksums(layout: Layout) -> dict[str, str]:
+def data_checksums(scan: Scan, layout: Layout) -> dict[str, str]:
     """SHA-256 of the numbers in each store, from its receipt; FileNotFoundError when one is missing."""
-    return {f"{stage}.zarr": _receipt(layout.receipt(stage))["sha256"] for stage in STAGES}
+    return {f"{stage}.zarr": _receipt(layout.receipt(stage))["sha256"] for stage in stages(scan)}
 
 
 def leaf_checksums(scan: Scan, layout: Layout) -> dict[str, str]:
@@ -86,7 +87,7 @@ def wall_times(folder: Path) -> dict[str, float]:
 
 
 def _leaf_receipts(scan: Scan, layout: Layout) -> dict[str, Path]:
-    return {leaf.name: layout.leaf(leaf.name) / "manifest.json" for leaf in leaves(scan)}
+    return {work.leaf.name: layout.leaf(work.leaf.name) / "manifest.json" for work in all_work(scan)}
 
 
 def _receipt(path: Path) -> dict[str, Any]:

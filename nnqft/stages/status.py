@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from nnqft.sampling.budget import Budget, budget
-from nnqft.sampling.cells import Cell, Leaf, cells, leaves
+from nnqft.sampling.unit import Unit
 from nnqft.spec.model import Scan
-from nnqft.stages.layout import STAGES, Layout
+from nnqft.stages.layout import STAGES, Layout, measurements
+from nnqft.stages.work import Work, all_work
 from nnqft.storage.leafstore import LeafStore
 
 
@@ -27,7 +27,7 @@ class CellStatus:
 
 def generated(scan: Scan, layout: Layout) -> bool:
     """Whether every leaf has a receipt for just what the scan asks."""
-    return all(_receipted(leaf, budget(scan), layout) for leaf in leaves(scan))
+    return all(_receipted(work, layout) for work in all_work(scan))
 
 
 def withdraw_damaged(scan: Scan, layout: Layout) -> list[str]:
@@ -36,65 +36,57 @@ def withdraw_damaged(scan: Scan, layout: Layout) -> list[str]:
     Returns the names of the damaged leaves.
     """
     damaged = []
-    for leaf in leaves(scan):
-        store = LeafStore(layout.leaf(leaf.name))
-        wanted = _receipted(leaf, budget(scan), layout)
+    for work in all_work(scan):
+        store = LeafStore(layout.leaf(work.leaf.name))
+        wanted = _receipted(work, layout)
         if not wanted:
             continue
         rows = store.rows()
         if not all(i in rows and store.good(rows[i].index, blocks)[0].all() for i, blocks in wanted.items()):
             store.manifest.unlink()
-            damaged.append(leaf.name)
+            damaged.append(work.leaf.name)
     return damaged
 
 
 def cell_status(scan: Scan, layout: Layout, thorough: bool = False) -> list[CellStatus]:
-    """The state of every cell; `thorough` reads all data against its checksums instead of the commit marks only.
+    """The state of every scan point; `thorough` reads all data against its checksums instead of the commit marks only.
 
     With a target, a leaf that is not finished wants its pilot, and whatever has been asked for since.
     """
-    wanted: dict[str, tuple[int, int]] = {}
-    for leaf in leaves(scan):
-        finished, b = _receipted(leaf, budget(scan), layout), budget(scan)
-        wanted |= {
-            c.identity: (finished.get(c.identity, b.pilot), finished.get(c.identity, b.most)) for c in leaf.cells
-        }
-    where = {cell.identity: leaf.name for leaf in leaves(scan) for cell in leaf.cells}
-    stores = {name: LeafStore(layout.leaf(name)) for name in set(where.values())}
-    rows = {name: store.rows() for name, store in stores.items()}
-    return [
-        _cell_status(cell, stores[where[cell.identity]], rows[where[cell.identity]], *wanted[cell.identity], thorough)
-        for cell in cells(scan)
-    ]
+    found = []
+    for work in all_work(scan):
+        finished, b = _receipted(work, layout), work.budget
+        store = LeafStore(layout.leaf(work.leaf.name))
+        rows = store.rows()
+        for unit in work.leaf.cells:
+            least, most = finished.get(unit.identity, b.pilot), finished.get(unit.identity, b.most)
+            found.append(_cell_status(unit, store, rows, least, most, thorough))
+    return found
 
 
 def stage_status(scan: Scan, layout: Layout) -> dict[str, str]:
     """For each stage: `up to date`, `stale` (older than what it is made from) or `missing`."""
-    newest = max((layout.leaf(leaf.name) / "manifest.json" for leaf in leaves(scan)), key=_age, default=None)
-    inputs = {"ensemble": [newest] if newest else [], "cumulants": ["ensemble"], "theory": [],
-              "couplings": ["cumulants", "theory"], "flow": ["couplings", "theory"],
-              "sixpoints": ["couplings", "cumulants", "theory"], "action": ["couplings", "cumulants"]}  # fmt: skip
-    found = {}
-    for stage in STAGES:
-        receipt = layout.receipt(stage)
-        paths = [layout.receipt(i) if isinstance(i, str) else i for i in inputs[stage]]
-        if not receipt.exists() or not layout.store(stage).exists():
-            found[stage] = "missing"
-        else:
-            stale = any(_age(p) > _age(receipt) for p in paths) or any(
-                found.get(str(i)) == "stale" for i in inputs[stage]
-            )
-            found[stage] = "stale" if stale or (stage == "ensemble" and not generated(scan, layout)) else "up to date"
-    found["report"] = (
-        "up to date"
-        if layout.report.exists() and _age(layout.report) >= max((_age(layout.receipt(s)) for s in STAGES), default=0.0)
-        else ("stale" if layout.report.exists() else "missing")
-    )
-    return found
+    found: dict[str, str] = {}
+    for measurement in measurements(scan):
+        work = [w for w in all_work(scan) if w.measurement == measurement]
+        newest = max((_age(layout.leaf(w.leaf.name) / "manifest.json") for w in work), default=0.0)
+        complete = all(_receipted(w, layout) for w in work)
+        for stage, sources in STAGES[measurement].items():
+            receipt = layout.receipt(stage)
+            if not receipt.exists() or not layout.store(stage).exists():
+                found[stage] = "missing"
+                continue
+            from_leaves = not sources and stage != "theory"
+            older = max([_age(layout.receipt(source)) for source in sources] + [newest if from_leaves else 0.0])
+            stale = older > _age(receipt) or "stale" in {found[source] for source in sources}
+            found[stage] = "stale" if stale or (from_leaves and not complete) else "up to date"
+    last = max((_age(layout.receipt(stage)) for stage in found), default=0.0)
+    state = "up to date" if _age(layout.report) >= last else "stale"
+    return found | {"report": state if layout.report.exists() else "missing"}
 
 
 def _cell_status(
-    cell: Cell, store: LeafStore, rows: dict[str, Any], wanted: int, most: int, thorough: bool
+    cell: Unit, store: LeafStore, rows: dict[str, Any], wanted: int, most: int, thorough: bool
 ) -> CellStatus:
     done = corrupt = 0
     if cell.identity in rows:
@@ -105,21 +97,20 @@ def _cell_status(
         if thorough:
             intact = int(store.good(row, wanted)[0].sum())
             done, corrupt = intact, done - intact
-    name = cell.architecture.name
-    return CellStatus(name, cell.width, done, wanted - done - corrupt, corrupt, done * cell.block)
+    return CellStatus(cell.label, cell.width, done, wanted - done - corrupt, corrupt, done * cell.block)
 
 
-def _receipted(leaf: Leaf, wanted: Budget, layout: Layout) -> dict[str, int]:
-    """Blocks of each cell, by identity, that a finished leaf has; empty without a receipt for this very budget."""
-    path = LeafStore(layout.leaf(leaf.name)).manifest
+def _receipted(work: Work, layout: Layout) -> dict[str, int]:
+    """Blocks of each unit, by identity, that a finished leaf has; empty without a receipt for this very budget."""
+    path = LeafStore(layout.leaf(work.leaf.name)).manifest
     try:
         receipt = json.loads(path.read_text(encoding="utf-8"))
         there = {str(c["identity"]): int(c["blocks"]) for c in receipt["cells"]}
         budget_there = receipt["budget"]
     except (OSError, ValueError, KeyError, TypeError):
         return {}
-    same = budget_there == wanted.specification()
-    return there if same and there.keys() == {cell.identity for cell in leaf.cells} else {}
+    same = budget_there == work.budget.specification()
+    return there if same and there.keys() == {unit.identity for unit in work.leaf.cells} else {}
 
 
 def _age(path: Any) -> float:

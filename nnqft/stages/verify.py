@@ -8,9 +8,9 @@ import numpy as np
 
 from nnqft.estimation.agreement import combined_p, look_elsewhere
 from nnqft.figures.comparison import compare
-from nnqft.sampling.cells import leaves
 from nnqft.spec.model import Scan
-from nnqft.stages.layout import STAGES, Layout
+from nnqft.stages.layout import Layout, measurements, stages
+from nnqft.stages.work import all_work
 from nnqft.storage.leafstore import LeafStore
 from nnqft.storage.product import checksum, read_tree
 
@@ -30,15 +30,17 @@ def verify(scan: Scan, layout: Layout) -> Verification:
     """Check the data and the physics of a finished scan."""
     found = Verification()
     _check_leaves(scan, layout, found)
-    for stage in STAGES:
+    for stage in stages(scan):
         _check_product(layout, stage, found)
-    if not found.failures:
+    if not found.failures and "cumulants" in measurements(scan):
         _check_physics(layout, found)
+    if not found.failures and "criticality" in measurements(scan):
+        check_criticality(layout, found)
     return found
 
 
 def _check_leaves(scan: Scan, layout: Layout, found: Verification) -> None:
-    for leaf in leaves(scan):
+    for leaf in (work.leaf for work in all_work(scan)):
         store = LeafStore(layout.leaf(leaf.name))
         try:
             receipt = {c["identity"]: c for c in json.loads(store.manifest.read_text(encoding="utf-8"))["cells"]}

@@ -33,7 +33,7 @@ def pulls(request):
     trusted = []
     for seed in range(SEEDS):
         s = block_statistics(spec, block_key({"calibration": seed}, 0), X, 1.2, 0.5, subtracted, scale)
-        power = np.split(merge(s.power, 64), np.cumsum([*spec.layout.values()])[:-1], axis=1)
+        power = np.split(merge(s.moments, 64), np.cumsum([*spec.layout.values()])[:-1], axis=1)
         sums = PowerSums(merge(s.count, 64), **dict(zip(spec.layout, power, strict=True)))
         largest = tails.largest(s.tail[:-4], int(s.count.sum()))
         e = estimate(sums, centre, 3, amplitude(spec, 1), largest, s.tail[-4:])

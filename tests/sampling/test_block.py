@@ -36,7 +36,7 @@ def run(s, x=LINE, key=KEY, **more):
 def named(s, found):
     """Sums over the whole block by name."""
     starts = np.cumsum([0, *s.layout.values()])
-    return dict(zip(s.layout, np.split(found.power.sum(axis=0), starts[1:-1]), strict=True))
+    return dict(zip(s.layout, np.split(found.moments.sum(axis=0), starts[1:-1]), strict=True))
 
 
 def features(s, x=LINE):
@@ -145,7 +145,7 @@ GOLDEN = {
 def summary(kind, precision, sampler, depth):
     s = spec(kind, depth=depth, networks=100, width=5, precision=precision, sampler=sampler)
     found = run(canonical(s), units=5)
-    return float(np.sum(np.cos(np.arange(found.power.shape[1])) * found.power.sum(0)) + found.tail.sum())
+    return float(np.sum(np.cos(np.arange(found.moments.shape[1])) * found.moments.sum(0)) + found.tail.sum())
 
 
 @pytest.mark.parametrize("case", GOLDEN, ids=lambda c: "-".join(map(str, c)))
@@ -166,7 +166,7 @@ for kind, depth, networks in (("neurons", 1, 262144), ("total", 2, 65536), ("mar
     net = network(architecture(x, "erf", depth, 1.0, 1.0), 4, "conditional", "float32")
     s = block_statistics(BlockSpec(net, kind, 6, networks, 6), np.array([1, 2], np.uint32), x, 1.0, 1.0,
                          np.zeros(21), np.ones(21))
-    print(hashlib.sha256(s.power.tobytes() + s.tail.tobytes()).hexdigest())
+    print(hashlib.sha256(s.moments.tobytes() + s.tail.tobytes()).hexdigest())
 """
 
 

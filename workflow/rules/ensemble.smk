@@ -1,7 +1,5 @@
 # Generation: one job for as many leaves as keep it busy for minutes (their blocks run on the Dask cluster), then one
 # dense store for all of them.
-MANIFESTS = [f"{ROOT}/leaves/{leaf}/manifest.json" for leaf in SCAN.leaves]
-
 for number, names in enumerate(SCAN.batches):
 
     rule:
@@ -30,7 +28,7 @@ for number, names in enumerate(SCAN.batches):
 
 rule assemble:
     input:
-        MANIFESTS,
+        [f"{ROOT}/leaves/{leaf}/manifest.json" for leaf in SCAN.leaves("cumulants")],
     output:
         receipt=f"{ROOT}/receipts/ensemble.json",
     log:

@@ -42,7 +42,9 @@ for gallery, kinds in SCAN.galleries.items():
             runtime=60,
         params:
             figures=list(kinds),
-            specification=SCAN.parameters("widths", "cumulants", "couplings"),
+            specification=SCAN.parameters(
+                "widths", "cumulants", "couplings", "criticality", "trainability"
+            ),
         message:
             f"figures: {', '.join(kinds)}"
         script:
@@ -62,19 +64,14 @@ rule figures:
 
 rule tables:
     input:
-        cumulants=rules.cumulants.output.receipt,
-        theory=rules.theory.output.receipt,
-        couplings=rules.couplings.output.receipt,
-        flow=rules.flow.output.receipt,
-        sixpoints=rules.sixpoints.output.receipt,
-        action=rules.action.output.receipt,
+        RECEIPTS,
     output:
         report(
-            expand(f"{ROOT}/tables/{{table}}.csv", table=TABLES),
+            expand(f"{ROOT}/tables/{{table}}.csv", table=SCAN.tables),
             category="Tables",
             caption="../report/tables.rst",
         ),
-        expand(f"{ROOT}/tables/{{table}}.tex", table=TABLES),
+        expand(f"{ROOT}/tables/{{table}}.tex", table=SCAN.tables),
     log:
         f"{ROOT}/logs/tables.log",
     benchmark:
@@ -85,7 +82,9 @@ rule tables:
         mem_mb=2000,
         runtime=60,
     params:
-        specification=SCAN.parameters("widths", "cumulants", "couplings"),
+        specification=SCAN.parameters(
+                "widths", "cumulants", "couplings", "criticality", "trainability"
+            ),
     message:
         "tables"
     script:

@@ -1,9 +1,7 @@
 # One self-contained page, and the provenance of the whole scan.
 rule report:
     input:
-        rules.assemble.output.receipt,
-        rules.action.output.receipt,
-        rules.sixpoints.output.receipt,
+        RECEIPTS,
         rules.figures.input,
         rules.tables.output,
     output:

@@ -1,0 +1,8 @@
+"""Rule trainability."""
+
+from nnqft.stages.trainability import measure_trainability
+from nnqft.stages.job import job
+
+if __name__ == "__main__":
+    with job(snakemake) as (scan, layout):  # noqa: F821 - Snakemake defines it
+        measure_trainability(scan, layout)
