@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from nnqft.core.errors import InputError
 from nnqft.criticality.dmft import checked
+from nnqft.criticality.motion import orthonormal, step
 from nnqft.criticality.pairs import pairs
 from nnqft.nets.activations import Activation
 
@@ -184,7 +185,7 @@ def _draw(key: jax.Array, width: int, rest: int, p: dict[str, jax.Array]) -> _Dr
 
 
 def _step(static: _Static, key: jax.Array, state: Any, fixed: _Draw, p: dict[str, jax.Array]) -> Any:
-    """One step of (h (width,), tangent vectors (width, k)); `key` is for what is drawn in it."""
+    """One step of (h (width,), tangent vectors (k, width)); `key` is for what is drawn in it."""
     h, frame = state
     width = len(h)
     if static.tied:
@@ -193,20 +194,15 @@ def _step(static: _Static, key: jax.Array, state: Any, fixed: _Draw, p: dict[str
     else:
         now = _draw(key, width, width, p)
 
-    def phi(z: jax.Array) -> jax.Array:
-        return static.activation(p["scale"] * z, jnp.zeros_like(z))
-
-    value, slope = jax.jvp(phi, (h,), (jnp.ones_like(h),))
-    moved = now.W @ jnp.concatenate([value[:, None], slope[:, None] * frame], axis=1)
+    kick = p["dt"] * now.b + jnp.sqrt(p["noise"] * p["dt"]) * now.rest
     keep = 1 - p["gamma"] * p["dt"]
-    drift = p["dt"] * (moved[:, 0] + now.b) + jnp.sqrt(p["noise"] * p["dt"]) * now.rest
-    return keep * h + drift, keep * frame + p["dt"] * moved[:, 1:]
+    return step(static.activation, lambda rows: rows @ now.W.T, h, frame, kick, keep, p["dt"], p["scale"])
 
 
 def _start(width: int, count: int, key: jax.Array, p: dict[str, jax.Array]) -> Any:
-    """h_0, the first frame (width, count), and the weights of tied networks."""
+    """h_0, the first frame (count, width), and the weights of tied networks."""
     drawn = _draw(jax.random.fold_in(key, 0), width, width * (1 + count), p)
-    return drawn.rest[:width] * jnp.sqrt(p["initial"]), drawn.rest[width:].reshape(width, count), drawn
+    return drawn.rest[:width] * jnp.sqrt(p["initial"]), drawn.rest[width:].reshape(width, count).T, drawn
 
 
 @partial(jax.jit, static_argnums=(0, 1, 2))
@@ -230,13 +226,6 @@ def _growth(static: _Static, width: int, steps: int, count: int, keys: jax.Array
 
     def one(key: jax.Array) -> jax.Array:
         h, frame, fixed = _start(width, count, key, p)
-
-        def orthonormal(frame: jax.Array) -> tuple[jax.Array, jax.Array]:
-            if count == 1:
-                size = jnp.linalg.norm(frame, axis=0)
-                return frame / size, jnp.log(size)
-            frame, triangle = jnp.linalg.qr(frame)
-            return frame, jnp.log(jnp.abs(jnp.diagonal(triangle)))
 
         def advance(state: Any, t: jax.Array) -> tuple[Any, jax.Array]:
             h, frame = _step(static, jax.random.fold_in(key, t + 1), state, fixed, p)
