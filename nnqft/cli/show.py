@@ -5,6 +5,7 @@ from pathlib import Path
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from nnqft.sampling.cells import Cell
@@ -39,7 +40,7 @@ def show_plan(config: Path) -> None:
         for unit in work.leaf.cells:
             row = str(unit.width), unit.method, _range(least, most)
             networks = _range(least * unit.block, most * unit.block)
-            table.add_row(unit.label, *row, networks, f"{most * _seconds(unit):.1f}")
+            table.add_row(escape(unit.label), *row, networks, f"{most * _seconds(unit):.1f}")
     console = _console()
     console.print(table)
     for work in plan[:1]:
@@ -65,7 +66,7 @@ def show_status(config: Path) -> None:
     table = _table("architecture", "width", "done", "missing", "corrupt", "networks")
     for s in cell_status(scan, layout, thorough=True):
         numbers = (s.width, s.done, s.missing, s.corrupt)
-        table.add_row(s.architecture, *map(str, numbers), f"{s.networks:,}")
+        table.add_row(escape(s.architecture), *map(str, numbers), f"{s.networks:,}")
     console = _console()
     console.print(table)
     for stage, state in stage_status(scan, layout).items():

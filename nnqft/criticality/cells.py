@@ -2,7 +2,7 @@
 
 import json
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -16,13 +16,14 @@ from nnqft.criticality.averages import resolved
 from nnqft.nets.kernels import first_kernel
 from nnqft.nets.recurrent import Options
 from nnqft.nets.registry import kind_and_options
-from nnqft.sampling.unit import Array, Block, Leaf, Unit, grouped
+from nnqft.sampling.unit import Array, Block, Leaf, Unit, grouped, length, packed
 from nnqft.spec.grid import Architecture, architectures
 from nnqft.spec.model import Scan
 
 if TYPE_CHECKING:
     from nnqft.criticality.dynamics import DynamicsSpec
     from nnqft.criticality.propagation import PropagationSpec
+    from nnqft.criticality.propagation_reference import Reference
 
 VERSION = 1
 """Of the two kernels; raised with every change that alters their numbers."""
@@ -83,11 +84,6 @@ class CriticalCell(Unit):
         """Bytes that computing a block takes."""
         return 3 * 8 * self.shapes["moments"][0] * self.shapes["moments"][1] + 2**26
 
-    def packed(self, sums: Mapping[str, Array], count: np.ndarray) -> Block:
-        """A block from its sums by name."""
-        parts = [np.reshape(sums[name], (len(count), -1)) for name in self.spec.layout]
-        return Block(np.concatenate(parts, axis=1), np.zeros(1), count)
-
 
 class Perceptron(CriticalCell):
     """Perceptrons of `depth` hidden layers on up to `POINTS` points."""
@@ -118,20 +114,20 @@ class Perceptron(CriticalCell):
         return first_kernel(a.x, a.sigma_w, a.sigma_b)
 
     @cached_property
-    def theory(self) -> Any:
+    def theory(self) -> "Reference":
         """The infinite-width quantities that statistics are taken with."""
-        from nnqft.criticality.propagation import reference
+        from nnqft.criticality.propagation_reference import reference
 
         a = self.architecture
-        return reference(self.spec, a.sigma_w, a.sigma_b, self.first)
+        return reference(a.activation, a.depth, a.sigma_w, a.sigma_b, self.first)
 
     def draw(self, block: int, centre: Array, scale: Array) -> Block:
         """The statistics of one block."""
         from nnqft.criticality.propagation import propagation_block
 
-        a = self.architecture
-        found = propagation_block(self.spec, self.key(block), self.first, a.sigma_w, a.sigma_b, self.theory)
-        return self.packed(found, self.spec.counts)
+        a, t = self.architecture, self.theory
+        law = self.first, t.centre, a.sigma_w, a.sigma_b, t.burn, t.window, t.tables
+        return packed(propagation_block(self.spec, self.key(block), *law), self.spec.layout, self.spec.counts)
 
 
 class Dynamics(CriticalCell):
@@ -200,19 +196,7 @@ class Dynamics(CriticalCell):
         from nnqft.criticality.dynamics import dynamics_block
 
         found = dynamics_block(self.spec, self.key(block), *self.law, rate=float(scale[0]))
-        return self.packed(found, self.spec.counts)
-
-
-def length(layout: Mapping[str, tuple[int, ...]]) -> int:
-    """Numbers in the statistics of one sub-batch."""
-    return sum(int(np.prod(shape)) for shape in layout.values())
-
-
-def unpacked(moments: Array, layout: Mapping[str, tuple[int, ...]]) -> dict[str, Array]:
-    """Sums by name, (groups, *shape) each, from (groups, length(layout))."""
-    starts = np.cumsum([int(np.prod(shape)) for shape in layout.values()])[:-1]
-    parts = np.split(moments, starts, axis=1)
-    return {name: part.reshape(-1, *layout[name]) for name, part in zip(layout, parts, strict=True)}
+        return packed(found, self.spec.layout, self.spec.counts)
 
 
 def critical_cell(scan: Scan, a: Architecture, width: int) -> CriticalCell:
@@ -276,5 +260,3 @@ def _check(scan: Scan, a: Architecture) -> None:
     if a.depth < least:
         what = f"{a.depth} time steps are too few for times {own.times} and horizon {own.horizon}"
         raise InputError("depth", what, f"use at least {least}")
-
-

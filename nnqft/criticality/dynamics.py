@@ -234,7 +234,7 @@ def _exponents(spec: DynamicsSpec, growth: jax.Array, rate: jax.Array) -> dict[s
 
 
 def kaplan_yorke(spectrum: jax.Array) -> jax.Array:
-    """j + (lambda_1 + ... + lambda_j) / |lambda_(j+1)| with j the most exponents (descending) whose sum is >= 0.
+    """J + (lambda_1 + ... + lambda_j) / |lambda_(j+1)| with j the most exponents (descending) whose sum is >= 0.
 
     0 if all are negative, the number of exponents if all of them together do not contract. (Kaplan and Yorke 1979.)
     """

@@ -76,8 +76,8 @@ class PropagationSpec:
         layers, P = self.depth + 1, number(self.points, 2)
         rows = {"shift": P, "product": P * (P + 1) // 2, "cube": self.points, "correlation": P - self.points}
         found: dict[str, tuple[int, ...]] = {name: (layers, count) for name, count in rows.items()}
-        found |= {name: (layers,) for name in ("tangent", "tangent_square", "tangent_log")}
-        return found | {name: () for name in scalars(self.points)}
+        found |= dict.fromkeys(("tangent", "tangent_square", "tangent_log"), (layers,))
+        return found | dict.fromkeys(scalars(self.points), ())
 
     @property
     def counts(self) -> NDArray[np.int64]:
@@ -227,9 +227,7 @@ def _tile(
             matrix, response, clamped = _pair_response(K, found)
             G.append(response[0] * W[2] + response[1] * W[3])
         weights = [
-            part @ keep * ready[k]
-            for k in range(2 + pair)
-            for part in (W[k], G[k], W[k] ** 2, jnp.ones_like(keep))
+            part @ keep * ready[k] for k in range(2 + pair) for part in (W[k], G[k], W[k] ** 2, jnp.ones_like(keep))
         ]
         weights += [part @ keep * settled[k] for k in range(2) for part in (logs[k], jnp.ones_like(keep))]
         if clamped is not None:
@@ -263,7 +261,7 @@ def _tile(
 def _features(
     spec: PropagationSpec, K: jax.Array, R: jax.Array, a: jax.Array, g: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    """phi (points, n, networks), and (phi' z_1, phi' v) at the first point; for two points (phi'_2 z_1, phi'_2 h,
+    """Phi (points, n, networks), and (phi' z_1, phi' v) at the first point; for two points (phi'_2 z_1, phi'_2 h,
     phi'_1, phi'_2) besides. v = (a / q) z_1 + sqrt(1 - a^2 / q) h: a tangent vector of unit mean square, a = p / sqrt d.
 
     h is the second normal of a neuron. Where there is a second point it moves that one too, as it would in a network
@@ -285,7 +283,8 @@ def _features(
 
 def _dots(units: jax.Array, vectors: jax.Array, pair: bool) -> jax.Array:
     """Sums over neurons: of phi phi' z, phi phi' v, (phi' v)^2 at the first point; for a pair of phi_a phi'_2 z_1,
-    phi_a phi'_2 h, a = 1, 2, and phi'_1 phi'_2 besides."""
+    phi_a phi'_2 h, a = 1, 2, and phi'_1 phi'_2 besides.
+    """
     products = [(units[0], vectors[0]), (units[0], vectors[1]), (vectors[1], vectors[1])]
     if pair:
         products += [(units[a], vectors[2 + k]) for a in range(2) for k in range(2)] + [(vectors[4], vectors[5])]
@@ -321,7 +320,7 @@ def _expected(coefficients: jax.Array, span: jax.Array, C_W: jax.Array, q: jax.A
 
 
 def _log(factor: jax.Array, expected: jax.Array) -> jax.Array:
-    """ln |f| - f / E f + 1: as ln |f| on average, with less noise. The logarithm of 0 counts as that of TINY."""
+    """Ln |f| - f / E f + 1: as ln |f| on average, with less noise. The logarithm of 0 counts as that of TINY."""
     ratio = factor / jnp.where(jnp.abs(expected) < TINY, 1.0, expected)
     return jnp.log(jnp.maximum(jnp.abs(factor), TINY)) - ratio + 1
 
@@ -338,9 +337,7 @@ def _factor(K: jax.Array) -> jax.Array:
     return jnp.stack(rows)
 
 
-def _first_row(
-    spec: PropagationSpec, kernel: NDArray[np.float64], centre: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def _first_row(spec: PropagationSpec, kernel: NDArray[np.float64], centre: NDArray[np.float64]) -> NDArray[np.float64]:
     """The statistics of one network at the first layer, in the order of the rows."""
     d = pack(kernel) - centre
     left, right = np.triu_indices(len(d))

@@ -51,9 +51,7 @@ class Reference:
     mean_field: MeanField
 
 
-def reference(
-    activation: Activation | str, depth: int, sigma_w: float, sigma_b: float, kernel: ArrayLike
-) -> Reference:
+def reference(activation: Activation | str, depth: int, sigma_w: float, sigma_b: float, kernel: ArrayLike) -> Reference:
     """From the first-layer kernel (points, points) or a number.
 
     burn: the layers that lengths (for `pair` lengths and correlations) need to come within SETTLED of the fixed point,
@@ -102,7 +100,7 @@ def tables(phi: Activation, q_star: float) -> tuple[Array, Array]:
 
 
 def _schedule(layers: Array, at: MeanField) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """burn and window (3,) of par, perp, pair, from kernels (depth + 1, points, points)."""
+    """Burn and window (3,) of par, perp, pair, from kernels (depth + 1, points, points)."""
     q, chi, X, depth = float(at.q_star), float(at.chi_par), float(at.chi_perp), len(layers) - 1
     burn, window = np.full(3, 3), np.full(3, 8)
     if not (np.isfinite(q) and q > 0 and abs(chi) < 1 - 1e-6):

@@ -103,7 +103,11 @@ class Recurrent(Network):
         """The exponential unit has infinite variance beyond one step; noise and leaks are not sampled."""
         if self.options.noise or self.options.leak != 1:
             which = "noise" if self.options.noise else "leak"
-            return f"options.{which}", "correlators are not measured with it", "use measure: [criticality], or remove it"
+            return (
+                f"options.{which}",
+                "correlators are not measured with it",
+                "use measure: [criticality], or remove it",
+            )
         if self.activation.kind == "lognormal" and self.depth > 1:
             problem = f"the {self.activation.name} unit has infinite variance beyond one time step"
             return "depth", f"{problem} (got {self.depth})", "use depth: 1, or another activation"

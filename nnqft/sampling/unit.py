@@ -5,7 +5,7 @@ their numbers, and how to compute one.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any
@@ -112,3 +112,21 @@ def grouped(named: Iterable[tuple[str, Any]]) -> list[Leaf]:
     for name, unit in named:
         groups.setdefault(f"{name}-{digest(unit.static)[:12]}", {}).setdefault(unit.identity, unit)
     return [Leaf(name, tuple(group.values())) for name, group in groups.items()]
+
+
+def packed(sums: Mapping[str, Array], layout: Mapping[str, tuple[int, ...]], count: NDArray[np.int64]) -> Block:
+    """A block without a tail from its sums by name, (sub-batches, *shape) each."""
+    parts = [np.reshape(sums[name], (len(count), -1)) for name in layout]
+    return Block(np.concatenate(parts, axis=1), np.zeros(1), count)
+
+
+def length(layout: Mapping[str, tuple[int, ...]]) -> int:
+    """Numbers in the statistics of one sub-batch."""
+    return sum(int(np.prod(shape)) for shape in layout.values())
+
+
+def unpacked(moments: Array, layout: Mapping[str, tuple[int, ...]]) -> dict[str, Array]:
+    """Sums by name, (groups, *shape) each, from (groups, length(layout))."""
+    starts = np.cumsum([int(np.prod(shape)) for shape in layout.values()])[:-1]
+    parts = np.split(moments, starts, axis=1)
+    return {name: part.reshape(-1, *layout[name]) for name, part in zip(layout, parts, strict=True)}

@@ -61,8 +61,9 @@ class Criticality(Section):
 class Trainability(Section):
     """One map of the accuracy after training over (sigma_w, depth) (docs/trainability.md)."""
 
-    data: Literal["clusters", "digits"] = "clusters"
-    """`clusters`: four Gaussian clusters in ten dimensions; `digits`: 8 x 8 images of scikit-learn."""
+    data: Literal["clusters", "digits", "digits-full"] = "clusters"
+    """`clusters`: four Gaussian clusters in ten dimensions; `digits`: 500 images of scikit-learn's, 8 x 8;
+    `digits-full`: four fifths of them all."""
     activation: Name = "tanh"
     """Nonlinearity of the hidden units."""
     sigma_w: Annotated[list[PositiveSigma], Field(min_length=1), AfterValidator(distinct)]

@@ -1,6 +1,5 @@
 """From leaves to ``ensemble.zarr``: the power sums of every (architecture, width), merged into jackknife groups."""
 
-import json
 from dataclasses import astuple, fields
 from typing import Any
 
@@ -9,8 +8,8 @@ import xarray as xr
 
 from nnqft.core.packing import multisets
 from nnqft.estimation.kstatistics import PowerSums
-from nnqft.sampling.cells import Cell, cell, leaves
-from nnqft.sampling.groups import CellSums, merged
+from nnqft.sampling.cells import cell
+from nnqft.sampling.groups import merged
 from nnqft.spec.grid import Architecture
 from nnqft.spec.model import Scan
 from nnqft.stages.layout import (
@@ -22,7 +21,7 @@ from nnqft.stages.layout import (
     dataset,
     point_coordinates,
 )
-from nnqft.storage.leafstore import LeafStore, Row
+from nnqft.stages.source import Source
 from nnqft.storage.product import write_receipt, write_tree
 
 SUMS = {
@@ -36,30 +35,10 @@ KEPT_TAIL = 4096
 
 def assemble(scan: Scan, layout: Layout) -> None:
     """Read every leaf (checking every chunk) and write the dense product and its receipt."""
-    source = Source(scan, layout)
+    source = Source(scan, layout, "cumulants")
     groups = {points: _dataset(scan, points, group, source) for points, group in by_points(scan).items()}
     sha = write_tree(layout.store("ensemble"), groups, {})
     write_receipt(layout.receipt("ensemble"), {"store": "ensemble.zarr", "sha256": sha})
-
-
-class Source:
-    """The leaves of a scan, opened once."""
-
-    def __init__(self, scan: Scan, layout: Layout):
-        self.replicates = scan.ensemble.replicates
-        self._where: dict[str, tuple[LeafStore, Row, dict[str, Any]]] = {}
-        for leaf in leaves(scan):
-            store = LeafStore(layout.leaf(leaf.name))
-            rows = store.rows()
-            receipts = json.loads(store.manifest.read_text(encoding="utf-8"))["cells"]
-            for receipt in receipts:
-                self._where[receipt["identity"]] = store, rows[receipt["identity"]], receipt
-
-    def sums(self, cell: Cell) -> tuple[CellSums, str]:
-        """Group sums of one cell, and how its budget ended."""
-        store, row, receipt = self._where[cell.identity]
-        data = store.read(row.index, range(receipt["blocks"]))
-        return merged(cell, row.centre, data, self.replicates), receipt["budget"]
 
 
 def _dataset(scan: Scan, points: str, group: list[Architecture], source: Source) -> xr.Dataset:
@@ -84,11 +63,11 @@ def _dataset(scan: Scan, points: str, group: list[Architecture], source: Source)
     for a, architecture in enumerate(group):
         for w, width in enumerate(scan.widths):
             one = cell(scan, architecture, width)
-            sums, outcome = source.sums(one)
+            sums = merged(one, source.row(one).centre, source.data(one), source.replicates)
             entry = {
                 "count": sums.groups.count, "centre": sums.centre, "amplitude": astuple(sums.amplitude)[:4],
                 "pooled": sums.amplitude.pooled, "textbook": sums.amplitude.textbook, "networks": sums.networks,
-                "kind": one.kind, "budget": outcome, "tail_sums": sums.tail_sums,
+                "kind": one.kind, "budget": source.budget(one), "tail_sums": sums.tail_sums,
             }  # fmt: skip
             for name, value in entry.items():
                 arrays[name][a, w] = value

@@ -43,7 +43,9 @@ def compare(a: Path, b: Path) -> tuple[str, list[str]]:
 def _stages(a: Path, b: Path) -> list[str]:
     """The stages of every measurement of which either folder holds a store; of correlators, if there is none."""
     stores = {
-        name: stages for name, stages in STAGES.items() if any(Layout(f).store(s).exists() for f in (a, b) for s in stages)
+        name: stages
+        for name, stages in STAGES.items()
+        if any(Layout(f).store(s).exists() for f in (a, b) for s in stages)
     }
     return [stage for stages in (stores or {"cumulants": STAGES["cumulants"]}).values() for stage in stages]
 

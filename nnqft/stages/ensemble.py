@@ -57,9 +57,9 @@ def generate(leaf: Leaf, budget: Budget, folder: Path, cluster: str) -> None:
 def generate_all(leaves: Sequence[tuple[Leaf, Budget, Path]], cluster: str) -> None:
     """Compute what is missing of the blocks of some leaves, and write the manifest of each into its folder.
 
-    As many blocks of each unit as its leaf's budget says. Committed blocks are never recomputed, unless their checksum fails.
-    A crash at any moment loses at most the blocks in flight. On a cluster a few leaves are under way at once, so that
-    workers stay busy while one of them is checked.
+    As many blocks of each unit as its leaf's budget says. Committed blocks are never recomputed, unless their checksum
+    fails. A crash at any moment loses at most the blocks in flight. On a cluster a few leaves are under way at once, so
+    that workers stay busy while one of them is checked.
 
     Raises:
         GenerationError: when blocks stay bad (a full disk, or statistics that are not finite).

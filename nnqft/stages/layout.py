@@ -81,7 +81,9 @@ class Layout:
 
 def measurements(scan: Scan) -> list[str]:
     """The measurements of a scan: those of its architectures, and `trainability` where there is such a map."""
-    found = [name for name in ("cumulants", "criticality") if any(name in f.measure for f in scan.architectures.values())]
+    found = [
+        name for name in ("cumulants", "criticality") if any(name in f.measure for f in scan.architectures.values())
+    ]
     return found + (["trainability"] if scan.trainability else [])
 
 

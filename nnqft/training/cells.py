@@ -8,7 +8,7 @@ import numpy as np
 
 from nnqft.core.errors import InputError
 from nnqft.core.hashing import block_key, digest
-from nnqft.sampling.unit import Array, Block, Leaf, Unit, grouped
+from nnqft.sampling.unit import Array, Block, Leaf, Unit, grouped, length, packed
 from nnqft.spec.measurements import Trainability
 from nnqft.spec.model import Scan
 
@@ -52,8 +52,7 @@ class TrainingCell(Unit):
     def static(self) -> dict[str, Any]:
         """Content shared by the units of a map."""
         keys = ("data", "activation", "sigma_b", "width", "steps", "rates", "block", "seed", "version")
-        found = {key: getattr(self, key) for key in keys} | {"rates": list(self.rates), "measurement": "trainability"}
-        return found
+        return {key: getattr(self, key) for key in keys} | {"rates": list(self.rates), "measurement": "trainability"}
 
     @cached_property
     def varying(self) -> dict[str, Any]:
@@ -72,8 +71,7 @@ class TrainingCell(Unit):
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Shapes of the arrays of one block: a network is a sub-batch."""
-        numbers = sum(int(np.prod(shape)) for shape in self.spec.layout.values())
-        return {"moments": (self.block, numbers), "tail": (1,), "count": (self.block,)}
+        return {"moments": (self.block, length(self.spec.layout)), "tail": (1,), "count": (self.block,)}
 
     @property
     def neurons(self) -> float:
@@ -91,8 +89,7 @@ class TrainingCell(Unit):
 
         key = block_key({**self.static, **self.varying}, block)
         found = training_block(self.spec, key, self.sigma_w, self.sigma_b)
-        parts = [np.reshape(found[name], (self.block, -1)) for name in self.spec.layout]
-        return Block(np.concatenate(parts, axis=1), np.zeros(1), np.ones(self.block, dtype=np.int64))
+        return packed(found, self.spec.layout, np.ones(self.block, dtype=np.int64))
 
 
 def training_cell(scan: Scan, name: str, sigma_w: float, depth: int) -> TrainingCell:
