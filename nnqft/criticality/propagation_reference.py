@@ -5,6 +5,7 @@ window only have to be long enough.
 """
 
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -25,16 +26,15 @@ SHORTEST, LONGEST = 4, 32
 """Windows."""
 
 
-@dataclass(frozen=True)
-class Tables:
+class Tables(NamedTuple):
     """coefficients (3, TERMS): Chebyshev series in ln q of chi_par / C_W, X / C_W, X' / C_W; span (2,): of ln q.
 
     rate (3,): infinite-width chi_par, chi_perp, chi_c, by which products of factors are divided; 1 where unknown.
     """
 
-    coefficients: Array
-    span: Array
-    rate: Array
+    coefficients: Any
+    span: Any
+    rate: Any
 
 
 @dataclass(frozen=True)
@@ -51,9 +51,7 @@ class Reference:
     mean_field: MeanField
 
 
-def reference(
-    activation: Activation | str, depth: int, sigma_w: float, sigma_b: float, kernel: ArrayLike
-) -> Reference:
+def reference(activation: Activation | str, depth: int, sigma_w: float, sigma_b: float, kernel: ArrayLike) -> Reference:
     """From the first-layer kernel (points, points) or a number.
 
     burn: the layers that lengths (for `pair` lengths and correlations) need to come within SETTLED of the fixed point,
@@ -102,7 +100,7 @@ def tables(phi: Activation, q_star: float) -> tuple[Array, Array]:
 
 
 def _schedule(layers: Array, at: MeanField) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """burn and window (3,) of par, perp, pair, from kernels (depth + 1, points, points)."""
+    """Burn and window (3,) of par, perp, pair, from kernels (depth + 1, points, points)."""
     q, chi, X, depth = float(at.q_star), float(at.chi_par), float(at.chi_perp), len(layers) - 1
     burn, window = np.full(3, 3), np.full(3, 8)
     if not (np.isfinite(q) and q > 0 and abs(chi) < 1 - 1e-6):
