@@ -34,9 +34,9 @@ def threefry(key: jax.Array, high: jax.Array, low: jax.Array) -> tuple[jax.Array
     return high, low
 
 
-def subkey(key: jax.Array, salt: int) -> jax.Array:
+def subkey(key: jax.Array, salt: int | jax.Array) -> jax.Array:
     """An independent key (2,) for one use of a key, numbered by `salt`."""
-    words = threefry(key, jnp.uint32(0xFFFFFFFF), jnp.uint32(salt))
+    words = threefry(key, jnp.uint32(0xFFFFFFFF), jnp.asarray(salt, dtype=jnp.uint32))
     return jnp.stack(words)
 
 

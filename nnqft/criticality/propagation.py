@@ -20,7 +20,7 @@ last `window` factors and G the next one's expectation given the layers below, w
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
-from itertools import combinations
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -28,8 +28,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnqft.core.normals import normal_pairs, subkey
-from nnqft.core.packing import multisets, number, pack
+from nnqft.core.packing import number
 from nnqft.criticality.averages import resolved
+from nnqft.criticality.propagation_layer import (
+    TINY,
+    centred_log,
+    dots,
+    features,
+    pair_response,
+    series,
+    statistics,
+    upper_factor,
+)
 from nnqft.criticality.propagation_reference import Tables
 from nnqft.nets.activations import Activation
 from nnqft.nets.factor import gram, stored
@@ -41,11 +51,6 @@ TILE = 16384
 """Neurons of one tile of networks at all points together: what fits a core's cache."""
 SLOTS = 16
 """Networks in a tile: multiples of this."""
-PIVOT = 1e-13
-"""1 - c^2 of a point and those before it below which it counts as parallel to them."""
-CLAMP = 1e-4
-"""1 - c^2 below which the pair response is taken as if it were this: its noise grows as 1 / (1 - c^2)."""
-TINY = 1e-300
 RATES = "par", "perp", "pair"
 _WEIGHTS = "W", "GW", "WW", "count"
 _LOGS = "log", "log_count"
@@ -120,20 +125,21 @@ def propagation_block(
     if window.min() < 1 or window.max() > WINDOW:
         raise ValueError(f"windows must be from 1 to {WINDOW}, got {window}")
     first = np.asarray(kernel, dtype=np.float64).reshape(spec.points, spec.points)
-    counts, lanes = spec.counts, tile_lanes(spec)
-    starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
-    law = (first, first_factor(first), np.asarray(centre, dtype=np.float64), np.float64(sigma_w), np.float64(sigma_b))
-    run = _compiled(canonical(spec), lanes)
-    tables = Tables(*(np.asarray(part, dtype=np.float64) for part in (tables.coefficients, tables.span, tables.rate)))
-    args = (np.asarray(key, dtype=np.uint32), *law, burn, window, tables.coefficients, tables.span, tables.rate)
-    rows, totals = (np.asarray(part) for part in run(starts.astype(np.uint32), counts.astype(np.uint32), *args))
-    return _named(spec, rows, totals, _first_row(spec, first, np.asarray(centre)[0]))
+    counts = spec.counts
+    starts = np.cumsum(counts) - counts
+    numbers = first, first_factor(first), centre, sigma_w**2, sigma_b**2
+    kernel_, root, middle, C_W, C_b = (jnp.asarray(a, dtype=jnp.float64) for a in numbers)
+    law = _Law(kernel_, root, middle, C_W, C_b, jnp.asarray(burn), jnp.asarray(window), tables)
+    run = _compiled(canonical(spec), tile_lanes(spec))
+    rows, totals = run(starts.astype(np.uint32), counts.astype(np.uint32), np.asarray(key, dtype=np.uint32), law)
+    one = np.asarray(statistics(law.kernel[..., None], law.centre[0], jnp.ones(1), jnp.zeros(1)))[None, :, 0]
+    return _named(spec, counts.astype(np.float64)[:, None, None] * one, np.asarray(rows), np.asarray(totals))
 
 
 def canonical(spec: PropagationSpec) -> PropagationSpec:
-    """The specification whose compiled kernel serves this one too: the number of networks is an argument of it."""
-    known = spec.activation if isinstance(spec.activation, str) else spec.activation.name
-    name = known if spec.activation in (known, activations().get(known)) else spec.activation
+    """The specification whose compiled kernel serves this one too: numbers of networks are an argument of it."""
+    known = isinstance(spec.activation, Activation) and activations().get(spec.activation.name) == spec.activation
+    name = spec.activation.name if known and isinstance(spec.activation, Activation) else spec.activation
     return replace(spec, activation=name, networks=spec.subbatches)
 
 
@@ -151,27 +157,55 @@ def first_factor(kernel: NDArray[np.float64]) -> NDArray[np.float64]:
     values, vectors = np.linalg.eigh((kernel + kernel.T) / 2)
     if not np.allclose(kernel, kernel.T, rtol=1e-12) or values[0] < -1e-12 * max(np.trace(kernel), TINY):
         raise ValueError("kernel must be symmetric and positive semidefinite")
-    factor = np.linalg.qr((vectors * np.sqrt(np.maximum(values, 0))).T, mode="r")
+    factor = np.asarray(np.linalg.qr((vectors * np.sqrt(np.maximum(values, 0))).T, mode="r"))
     return factor * np.where(np.diagonal(factor) < 0, -1.0, 1.0)[:, None]
 
 
+class _Law(NamedTuple):
+    """All that is traced besides the numbers of networks; root: a factor of kernel."""
+
+    kernel: jax.Array
+    root: jax.Array
+    centre: jax.Array
+    C_W: jax.Array
+    C_b: jax.Array
+    burn: jax.Array
+    window: jax.Array
+    tables: Tables
+
+
+class _State(NamedTuple):
+    """Where the networks of a tile are. Khat, its factor R, a = p / sqrt(d) of the tangent, d and its logarithm.
+
+    products (2 or 4, WINDOW, networks): of the factors of par and perp, and the pair response, each since the layer
+    at which its slot was last emptied; divided by their infinite-width rates.
+    """
+
+    K: jax.Array
+    R: jax.Array
+    a: jax.Array
+    d: jax.Array
+    log_d: jax.Array
+    products: jax.Array
+
+
+Sums = tuple[jax.Array, jax.Array]
+
+
 @lru_cache(maxsize=64)
-def _compiled(spec: PropagationSpec, lanes: int) -> Callable[..., tuple[jax.Array, jax.Array]]:
+def _compiled(spec: PropagationSpec, lanes: int) -> Callable[..., Sums]:
     options = {"xla_cpu_prefer_vector_width": 512} if jax.default_backend() == "cpu" else None
     return jax.jit(partial(_block, spec, lanes), compiler_options=options)
 
 
-def _block(
-    spec: PropagationSpec, lanes: int, start: jax.Array, count: jax.Array, key: jax.Array, *law: jax.Array
-) -> tuple[jax.Array, jax.Array]:
+def _block(spec: PropagationSpec, lanes: int, start: jax.Array, count: jax.Array, key: jax.Array, law: _Law) -> Sums:
     """Rows (subbatches, depth, statistics) of layers 2 on, and totals (subbatches, scalars)."""
     tiles = (jnp.max(count) + lanes - 1) // lanes
 
-    def one_tile(i: jax.Array, carry: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
-        i = i.astype(jnp.uint32)
+    def one_tile(i: jax.Array, sums: Sums) -> Sums:
         b, lane = i // tiles, (i % tiles) * lanes + jnp.arange(lanes, dtype=jnp.uint32)
         keep = (lane < count[b]).astype(jnp.float64)
-        return _tile(spec, key, start[b] + lane, keep, b, carry, *law)
+        return _tile(spec, key, start[b] + lane, keep, b, law, sums)
 
     width = sum(shape[1] if len(shape) > 1 else 1 for shape in spec.layout.values() if shape)
     empty = jnp.zeros((spec.subbatches, spec.depth, width)), jnp.zeros((spec.subbatches, len(scalars(spec.points))))
@@ -184,174 +218,72 @@ def _tile(
     network: jax.Array,
     keep: jax.Array,
     b: jax.Array,
-    sums: tuple[jax.Array, jax.Array],
-    kernel: jax.Array,
-    root: jax.Array,
-    centre: jax.Array,
-    sigma_w: jax.Array,
-    sigma_b: jax.Array,
-    burn: jax.Array,
-    window: jax.Array,
-    coefficients: jax.Array,
-    span: jax.Array,
-    rate: jax.Array,
-) -> tuple[jax.Array, jax.Array]:
+    law: _Law,
+    sums: Sums,
+) -> Sums:
     """One tile of networks through all layers, added to row b of the sums. Networks are last in all arrays."""
-    C_W, C_b, lanes = sigma_w**2, sigma_b**2, len(network)
-    pair = spec.points > 1
-    left, right = np.triu_indices(number(spec.points, 2))
-    pairs = multisets(spec.points, 2)
-    own = np.flatnonzero(pairs[:, 0] == pairs[:, 1])
+    lanes = len(network)
 
-    def layer(i: jax.Array, carry: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
-        rows, totals, K, R, a, d, log_d, products = carry
+    def layer(i: jax.Array, carry: tuple[_State, jax.Array, jax.Array]) -> tuple[_State, jax.Array, jax.Array]:
+        state, rows, totals = carry
         g = normal_pairs(subkey(key, i), network, spec.width, max(2, spec.points))
-        units, vectors = stored(partial(_features, spec, K, R, a), g)
-        new = C_b + C_W / spec.width * gram(units)
-        found = C_W / spec.width * _dots(units, vectors, pair)
-        q = jnp.maximum(K[0, 0], TINY)
-        s, m, growth = found[0] / q, found[1], found[2]
-        par, X, slope = _expected(coefficients, span, C_W, q)
-        inside = (jnp.log(q) > span[0]) & (jnp.log(q) < span[1])
-        expected = [jnp.where(inside, par, s), jnp.where(inside, X + 2 * slope * a**2, growth)]
-        logs = [_log(s, expected[0]), _log(growth, expected[1])]
-
-        slot = i % window
-        W = jnp.stack([products[k, slot[min(k, 2)]] for k in range(len(products))])
-        G = [expected[0] * W[0], expected[1] * W[1]]
-        step = i.astype(burn.dtype)
-        ready = (step >= burn + window).astype(jnp.float64)
-        settled = (step >= burn).astype(jnp.float64)
-        matrix, clamped = None, None
-        if pair:
-            matrix, response, clamped = _pair_response(K, found)
-            G.append(response[0] * W[2] + response[1] * W[3])
-        weights = [
-            part @ keep * ready[k] for k in range(2 + pair) for part in (W[k], G[k], W[k] ** 2, jnp.ones_like(keep))
-        ]
-        weights += [part @ keep * settled[k] for k in range(2) for part in (logs[k], jnp.ones_like(keep))]
-        if clamped is not None:
-            weights.append(clamped @ keep * settled[2])
-        totals = totals.at[b].add(jnp.stack(weights))
-
-        fresh = jnp.arange(WINDOW)[:, None] == slot[:, None, None]
-        old = [jnp.where(fresh[min(k, 2)], float(k < 3), products[k]) for k in range(len(products))]
-        grown = [old[0] * (s / rate[0]), old[1] * (growth / rate[1])]
-        if matrix is not None:
-            grown += [(matrix[k][0] * old[2] + matrix[k][1] * old[3]) / rate[2] for k in range(2)]
-
-        d, log_d = d * growth, log_d + logs[1]
-        a = m / jnp.sqrt(jnp.maximum(growth, TINY))
-        delta = new[pairs[:, 0], pairs[:, 1]] - centre[i + 1][:, None]
-        size = jnp.sqrt(jnp.maximum(new[pairs[own, 0], pairs[own, 0]], TINY))
-        c = [(new[j, k] / (size[j] * size[k]))[None] for j, k in combinations(range(spec.points), 2)]
-        statistics = [delta, delta[left] * delta[right], delta[own] ** 3, *c, d[None], d[None] ** 2, log_d[None]]
-        rows = rows.at[b, i].add(jnp.concatenate(statistics) @ keep)
-        return rows, totals, new, _factor(new), a, d, log_d, jnp.stack(grown)
+        state, weights = _layer(spec, law, state, g, i.astype(law.burn.dtype), keep)
+        found = statistics(state.K, law.centre[i + 1], state.d, state.log_d) @ keep
+        return state, rows.at[b, i].add(found), totals.at[b].add(weights)
 
     def wide(x: jax.Array) -> jax.Array:
         return jnp.broadcast_to(x[..., None], (*x.shape, lanes))
 
     one, zero = jnp.ones(lanes), jnp.zeros(lanes)
-    products = jnp.ones((4 if pair else 2, WINDOW, lanes)).at[3:].set(0.0)
-    start = (*sums, wide(kernel), wide(root), zero, one, zero, products)
-    return jax.lax.fori_loop(jnp.uint32(0), jnp.uint32(spec.depth), layer, start)[:2]
+    products = jnp.ones((4 if spec.points > 1 else 2, WINDOW, lanes)).at[3:].set(0.0)
+    state = _State(wide(law.kernel), wide(law.root), zero, one, zero, products)
+    return jax.lax.fori_loop(jnp.uint32(0), jnp.uint32(spec.depth), layer, (state, *sums))[1:]
 
 
-def _features(
-    spec: PropagationSpec, K: jax.Array, R: jax.Array, a: jax.Array, g: jax.Array
-) -> tuple[jax.Array, jax.Array]:
-    """Phi (points, n, networks), and (phi' z_1, phi' v) at the first point; for two points (phi'_2 z_1, phi'_2 h,
-    phi'_1, phi'_2) besides. v = (a / q) z_1 + sqrt(1 - a^2 / q) h: a tangent vector of unit mean square, a = p / sqrt d.
-
-    h is the second normal of a neuron. Where there is a second point it moves that one too, as it would in a network
-    whose tangent vector points from the first point to the second: the laws of (z_1, v) and of all z are exact.
-    """
-    phi = resolved(spec.activation)
-    columns = [part for both in g for part in (both.real, both.imag)]
-    upper = R.astype(jnp.float32)
-    z = jnp.stack([sum(upper[c, p] * columns[c] for c in range(p + 1)) for p in range(spec.points)])  # type: ignore[misc]
-    units, slopes = jax.jvp(lambda x: phi.function(x, jnp.ones((), x.dtype)), (z,), (jnp.ones_like(z),))
-    q, h = jnp.maximum(K[0, 0], TINY), columns[1]
-    along, across = a / q, jnp.sqrt(jnp.maximum(1 - a**2 / q, 0))
-    v = along.astype(jnp.float32) * z[0] + across.astype(jnp.float32) * h
-    found = [slopes[0] * z[0], slopes[0] * v]
-    if spec.points > 1:
-        found += [slopes[1] * z[0], slopes[1] * h, slopes[0], slopes[1]]
-    return units, jnp.stack(found)
-
-
-def _dots(units: jax.Array, vectors: jax.Array, pair: bool) -> jax.Array:
-    """Sums over neurons: of phi phi' z, phi phi' v, (phi' v)^2 at the first point; for a pair of phi_a phi'_2 z_1,
-    phi_a phi'_2 h, a = 1, 2, and phi'_1 phi'_2 besides.
-    """
-    products = [(units[0], vectors[0]), (units[0], vectors[1]), (vectors[1], vectors[1])]
-    if pair:
-        products += [(units[a], vectors[2 + k]) for a in range(2) for k in range(2)] + [(vectors[4], vectors[5])]
-    return jnp.stack([jnp.sum(x.astype(jnp.float64) * y.astype(jnp.float64), axis=0) for x, y in products])
-
-
-def _pair_response(
-    K: jax.Array, found: jax.Array
-) -> tuple[list[tuple[jax.Array, jax.Array]], tuple[jax.Array, jax.Array], jax.Array]:
-    """The matrix of r, the conditional expectation of its first row up to noise, and where 1 - c^2 was clamped.
-
-    z_2 = (K_12 / K_11) z_1 + rho h, rho^2 = K_22 - K_12^2 / K_11, moves by z_1 dK_12 / K_11 + h (dK_22 - 2 (K_12 /
-    K_11) dK_12) / (2 rho). The second: <phi'_1 phi'_2> in place of what equals it on average (Price) and has more noise.
-    """
+def _layer(
+    spec: PropagationSpec, law: _Law, state: _State, g: jax.Array, step: jax.Array, keep: jax.Array
+) -> tuple[_State, jax.Array]:
+    """The next layer, and what this one adds to the totals."""
+    K, a, pair, tables = state.K, state.a, spec.points > 1, law.tables
+    scale = law.C_W / spec.width
+    units, vectors = stored(partial(features, resolved(spec.activation), K, state.R, a), g)
+    found = scale * dots(units, vectors, pair)
     q = jnp.maximum(K[0, 0], TINY)
-    k = K[0, 1] / q
-    rest, floor = K[1, 1] - k * K[0, 1], CLAMP * jnp.maximum(K[1, 1], TINY)
-    rho = jnp.sqrt(jnp.maximum(rest, floor))
-    rows = []
-    for a in range(2):
-        across = found[4 + 2 * a] / (2 * rho)
-        rows.append(((1 + a) * (found[3 + 2 * a] / q - 2 * k * across), (1 + a) * across))
-    return rows, (found[7], rows[0][1]), (rest < floor).astype(jnp.float64)
+    s, growth = found[0] / q, found[2]
+    chi, X, slope = law.C_W * series(tables.coefficients, tables.span, q)
+    inside = (jnp.log(q) > tables.span[0]) & (jnp.log(q) < tables.span[1])
+    mean = jnp.where(inside, chi, s), jnp.where(inside, X + 2 * slope * a**2, growth)
 
+    slot = (step % law.window)[np.array([0, 1, 2, 2])[: 4 if pair else 2]]
+    old = jnp.stack([state.products[k, slot[k]] for k in range(len(slot))])
+    ready, settled = (step >= law.burn + law.window).astype(jnp.float64), (step >= law.burn).astype(jnp.float64)
+    ahead = [mean[0] * old[0], mean[1] * old[1]]
+    fresh = jnp.arange(WINDOW)[:, None] == slot[:, None, None]
+    emptied = jnp.where(fresh, jnp.array([1.0, 1.0, 1.0, 0.0])[: len(slot), None, None], state.products)
+    grown = [emptied[0] * (s / tables.rate[0]), emptied[1] * (growth / tables.rate[1])]
+    one = jnp.ones_like(keep)
+    more = []
+    if pair:
+        matrix, response, clamped = pair_response(K, found)
+        ahead.append(response[0] * old[2] + response[1] * old[3])
+        grown += [(row[0] * emptied[2] + row[1] * emptied[3]) / tables.rate[2] for row in matrix]
+        more = [clamped @ keep * settled[2]]
+    weights = [part @ keep * ready[k] for k in range(2 + pair) for part in (old[k], ahead[k], old[k] ** 2, one)]
+    logs = [centred_log(s, mean[0]), centred_log(growth, mean[1])]
+    weights += [part @ keep * settled[k] for k in range(2) for part in (logs[k], one)]
 
-def _expected(coefficients: jax.Array, span: jax.Array, C_W: jax.Array, q: jax.Array) -> jax.Array:
-    """chi_par, X and X' at q: (3, networks), from Chebyshev series in ln q (Clenshaw); meaningless outside the span."""
-    x = jnp.clip((2 * jnp.log(q) - span[0] - span[1]) / (span[1] - span[0]), -1, 1)
-    first = second = jnp.zeros((3, len(q)))
-    for k in range(coefficients.shape[1] - 1, 0, -1):
-        first, second = coefficients[:, k, None] + 2 * x * first - second, first
-    return C_W * (coefficients[:, :1] + x * first - second)
-
-
-def _log(factor: jax.Array, expected: jax.Array) -> jax.Array:
-    """Ln |f| - f / E f + 1: as ln |f| on average, with less noise. The logarithm of 0 counts as that of TINY."""
-    ratio = factor / jnp.where(jnp.abs(expected) < TINY, 1.0, expected)
-    return jnp.log(jnp.maximum(jnp.abs(factor), TINY)) - ratio + 1
-
-
-def _factor(K: jax.Array) -> jax.Array:
-    """R (n, n, networks), upper triangular, R^T R = K; rows of points that are parallel to those before are zero."""
-    rows: list[jax.Array] = []
-    for k in range(len(K)):
-        row = K[k, k:]
-        for above in rows:
-            row = row - above[k] * above[k:]
-        good = row[0] > PIVOT * K[k, k]
-        rows.append(jnp.pad(row * jnp.where(good, 1 / jnp.sqrt(jnp.where(good, row[0], 1)), 0), ((k, 0), (0, 0))))
-    return jnp.stack(rows)
-
-
-def _first_row(spec: PropagationSpec, kernel: NDArray[np.float64], centre: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The statistics of one network at the first layer, in the order of the rows."""
-    d = pack(kernel) - centre
-    left, right = np.triu_indices(len(d))
-    pairs = multisets(spec.points, 2)
-    size = np.sqrt(np.maximum(np.diagonal(kernel), TINY))
-    c = [kernel[j, k] / (size[j] * size[k]) for j, k in combinations(range(spec.points), 2)]
-    return np.concatenate([d, d[left] * d[right], d[pairs[:, 0] == pairs[:, 1]] ** 3, c, [1.0, 1.0, 0.0]])
+    following = law.C_b + scale * gram(units)
+    turned = found[1] / jnp.sqrt(jnp.maximum(growth, TINY))
+    d, log_d = state.d * growth, state.log_d + logs[1]
+    moved = _State(following, upper_factor(following), turned, d, log_d, jnp.stack(grown))
+    return moved, jnp.stack(weights + more)
 
 
 def _named(
-    spec: PropagationSpec, rows: NDArray[np.float64], totals: NDArray[np.float64], first: NDArray[np.float64]
+    spec: PropagationSpec, top: NDArray[np.float64], rows: NDArray[np.float64], totals: NDArray[np.float64]
 ) -> dict[str, NDArray[np.float64]]:
-    """The sums by name."""
-    rows = np.concatenate([spec.counts[:, None, None] * first, rows], axis=1)
+    """The sums by name; top (subbatches, 1, statistics): those of the first layer."""
+    rows = np.concatenate([top, rows], axis=1)
     found, position = {}, 0
     for name, shape in spec.layout.items():
         if shape:

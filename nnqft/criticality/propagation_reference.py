@@ -5,6 +5,7 @@ window only have to be long enough.
 """
 
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -25,16 +26,15 @@ SHORTEST, LONGEST = 4, 32
 """Windows."""
 
 
-@dataclass(frozen=True)
-class Tables:
+class Tables(NamedTuple):
     """coefficients (3, TERMS): Chebyshev series in ln q of chi_par / C_W, X / C_W, X' / C_W; span (2,): of ln q.
 
     rate (3,): infinite-width chi_par, chi_perp, chi_c, by which products of factors are divided; 1 where unknown.
     """
 
-    coefficients: Array
-    span: Array
-    rate: Array
+    coefficients: Any
+    span: Any
+    rate: Any
 
 
 @dataclass(frozen=True)
