@@ -46,7 +46,7 @@ MOST_STRETCHED = 7.0
 
 
 @dataclass(frozen=True)
-class _Particle:
+class Particle:
     """The motion of C(tau) in V at given parameters."""
 
     averages: Pairs
@@ -101,7 +101,7 @@ class Stationary:
     `is_static`: C(tau) is constant, every network at a fixed point of its own.
     """
 
-    particle: _Particle
+    particle: Particle
     noise: float
     variance: float
     plateau: float
@@ -230,7 +230,7 @@ def stationary(
     checked(1, sigma_w, sigma_b, noise)
     if not (np.isfinite(gamma) and gamma > 0):
         raise InputError("gamma", f"must be positive, got {gamma}", "use a positive leak")
-    particle = _Particle(pairs(activation, scale), sigma_w, sigma_b, gamma)
+    particle = Particle(pairs(activation, scale), sigma_w, sigma_b, gamma)
     if noise == 0:
         q = fixed_point(particle.averages, sigma_w / gamma, sigma_b / gamma, 0.0)
         if q == 0 and particle.averages.activation.kind == "homogeneous":
@@ -248,7 +248,7 @@ def stationary(
     return Stationary(particle, noise, q, top)
 
 
-def _grows(particle: _Particle) -> bool:
+def _grows(particle: Particle) -> bool:
     """Whether the linear network has no stationary state."""
     return (
         particle.averages.activation.name == "linear" and particle.sigma_w * particle.averages.scale >= particle.gamma

@@ -204,11 +204,10 @@ def _network(
     _, (path, growth) = jax.lax.scan(advance, (h, frame), (drawn, jnp.arange(run, dtype=jnp.uint32)))
     growth = growth[spec.burn :].astype(jnp.float64)
     first = jnp.concatenate([h[None], path[: spec.times]]).astype(jnp.float64)
-    found = _exponents(spec, growth, rate) | {
+    return _exponents(spec, growth, rate) | {
         "correlator": first @ first.T / N,
         "autocorrelation": _autocorrelation(path[run - spec.half :], spec.times),
     }
-    return found
 
 
 def _fresh(rows: jax.Array, z: jax.Array) -> jax.Array:
@@ -234,9 +233,9 @@ def _exponents(spec: DynamicsSpec, growth: jax.Array, rate: jax.Array) -> dict[s
 
 
 def kaplan_yorke(spectrum: jax.Array) -> jax.Array:
-    """J + (lambda_1 + ... + lambda_j) / |lambda_(j+1)| with j the most exponents (descending) whose sum is >= 0.
+    """The dimension j + (lambda_1 + ... + lambda_j) / |lambda_(j+1)| of Kaplan and Yorke (1979), spectrum descending.
 
-    0 if all are negative, the number of exponents if all of them together do not contract. (Kaplan and Yorke 1979.)
+    j is the largest number of exponents whose sum is not negative: 0 if all are negative; all of them: the dimension.
     """
     N, total = len(spectrum), jnp.cumsum(spectrum)
     j = jnp.sum(jnp.cumprod(total >= 0))

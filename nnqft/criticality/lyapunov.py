@@ -6,8 +6,8 @@ equal-time distance obeys a closed equation,
     lambda = ln(chi_1(q*)) / 2,    chi_1(q) = sigma_w^2 <phi'^2>_q,    q* = sigma_w^2 <phi^2>_q* + sigma_b^2 + D
 
 (Poole et al. 1606.05340; with noise Molgedey, Schuchhardt and Schuster, PRL 69 (1992) 3717; Schuecker et al. 2018):
-weights tied over time or not. In continuous time it is -gamma + sqrt(gamma^2 - E_0), see
-:mod:`nnqft.criticality.continuous`.
+weights tied over time or not. With a leak times do not decouple, see :mod:`nnqft.criticality.leaky`; in continuous
+time it is -gamma + sqrt(gamma^2 - E_0), see :mod:`nnqft.criticality.continuous`.
 
 Averages: at N -> infinity ln E delta / 2 (annealed) and E ln delta / 2 (quenched) per unit of time agree. At finite N
 they differ at order 1 / N; :mod:`nnqft.criticality.simulate` returns both.
@@ -18,6 +18,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from nnqft.core.errors import InputError
+from nnqft.criticality import leaky
 from nnqft.criticality.continuous import stationary
 from nnqft.criticality.dmft import checked
 from nnqft.criticality.pairs import Pairs, UndefinedError, fixed_point, pairs
@@ -35,17 +36,19 @@ def lyapunov_theory(
     *,
     gamma: float = 1.0,
     scale: float = 1.0,
+    tied: bool = True,
 ) -> float:
     """The largest Lyapunov exponent at infinite width of a network with phi(scale x): `exponent`, NaN where undefined.
 
-    noise: D, the variance of the noise per step or unit of time. gamma: the leak in continuous time; discrete time
-    has none (gamma = 1), as there is no equation for equal times otherwise. -inf where every difference dies at once.
+    noise: D, the variance of the noise per step or unit of time. gamma: the leak (1: none, in discrete time). tied: of
+    leaky networks in discrete time; without leak weights may be tied or not, in continuous time they are.
+    -inf where every difference dies at once.
 
     Raises:
         InputError: for names that do not exist and numbers that no network can have.
     """
     try:
-        return exponent(activation, sigma_w, sigma_b, noise, time, gamma=gamma, scale=scale)
+        return exponent(activation, sigma_w, sigma_b, noise, time, gamma=gamma, scale=scale, tied=tied)
     except UndefinedError:
         return float("nan")
 
@@ -59,6 +62,7 @@ def exponent(
     *,
     gamma: float = 1.0,
     scale: float = 1.0,
+    tied: bool = True,
 ) -> float:
     """As `lyapunov_theory`, but raises UndefinedError with the reason.
 
@@ -74,7 +78,7 @@ def exponent(
             return sigma_w * scale - gamma
         return stationary(activation, sigma_w, sigma_b, noise, gamma=gamma, scale=scale).lyapunov
     if gamma != 1:
-        raise InputError("gamma", f"is 1 in discrete time, got {gamma}", "see leaky_rates for the linearised network")
+        return leaky.lyapunov(leaky.Law(averages, sigma_w, sigma_b, noise, gamma, tied))
     return discrete_exponent(averages, sigma_w, sigma_b, noise)
 
 
