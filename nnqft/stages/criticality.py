@@ -54,17 +54,16 @@ def measured(scan: Scan, points: str, group: Sequence[Architecture], source: Sou
     sizes = _sizes(scan, group)
     variables = _theory(theory, sizes) | _measurements(estimates, sizes)
     variables |= _corrected(theory, scan.widths) | _crossings(group, variables)
-    variables["V_pairs"] = variables.pop("V")
     pairs = multisets(sizes["point"], 2)
-    quads = multisets(sizes["point"], 4)
-    where = {tuple(pair): i for i, pair in enumerate(pairs.tolist())}
-    left, right = (np.array([where[tuple(q)] for q in quads[:, legs].tolist()]) for legs in ((0, 1), (2, 3)))
-    variables["V"] = ("architecture", "layer", "quad"), variables["V_pairs"][1][..., left, right]
+    if "V" in variables:
+        variables["V_pairs"] = variables.pop("V")
+        variables["V"] = ("architecture", "layer", "quad"), _sorted_legs(variables["V_pairs"][1], sizes["point"])
     diagrams, grid = phase_diagrams(list(dict.fromkeys(a.activation for a in group)), scan.criticality.map)
     couples = pairs[pairs[:, 0] < pairs[:, 1]]
     coords = coordinates(list(group)) | point_coordinates(scan, points) | component_coordinates(sizes["point"], (2, 4))
-    coords |= {"width": np.array(scan.widths, dtype=np.int64), "layer": np.arange(1, sizes["layer"] + 1)}
-    coords |= grid | ({"couple_points": (("couple", "leg2"), couples)} if len(couples) else {})
+    coords |= grid | {"width": np.array(scan.widths, dtype=np.int64)}
+    coords |= {"layer": np.arange(1, sizes["layer"] + 1)} if sizes["layer"] else {}
+    coords |= {"couple_points": (("couple", "leg2"), couples)} if len(couples) else {}
     title = "criticality: theory, and measurements of finite networks"
     return dataset(variables | diagrams, coords, title)
 
@@ -86,7 +85,7 @@ def _sizes(scan: Scan, group: Sequence[Architecture]) -> dict[str, int]:
     r = scan.criticality.recurrent
     return {
         "point": n, "pair": n * (n + 1) // 2, "pair_b": n * (n + 1) // 2, "couple": n * (n - 1) // 2,
-        "layer": max(perceptrons, default=0) + 1, "time": r.times + 1 if recurrent else 0,
+        "layer": max(perceptrons, default=-1) + 1, "time": r.times + 1 if recurrent else 0,
         "time_b": r.times + 1 if recurrent else 0,
         "exponent": max(scan.widths) if recurrent and r.spectrum else 0,
     }  # fmt: skip
@@ -124,6 +123,14 @@ def _measurements(found: list[list[dict[str, Any]]], sizes: dict[str, int]) -> d
             rows = [[_padded(getattr(c[name], key) if name in c else None, dims, sizes) for c in row] for row in found]
             variables[label + suffix] = (*plane, *dims), np.array(rows)
     return variables
+
+
+def _sorted_legs(V: np.ndarray, points: int) -> np.ndarray:
+    """V_(ab)(cd) for a <= b <= c <= d, (..., quad), from all pairs of pairs (..., pair, pair_b)."""
+    where = {tuple(pair): i for i, pair in enumerate(multisets(points, 2).tolist())}
+    quads = multisets(points, 4)
+    left, right = (np.array([where[tuple(pair)] for pair in quads[:, legs].tolist()]) for legs in ((0, 1), (2, 3)))
+    return V[..., left, right]
 
 
 def _padded(value: Any, dims: tuple[str, ...], sizes: dict[str, int]) -> np.ndarray:

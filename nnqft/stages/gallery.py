@@ -13,7 +13,7 @@ Applies = Callable[[Scan, list[Architecture]], bool]
 
 @dataclass(frozen=True)
 class Kind:
-    """One kind of figure: the stores that it shows, and the point sets that have one."""
+    """One kind of figure: the stores that it shows, and the point sets (or maps of trainability) that have one."""
 
     stores: tuple[str, ...]
     points: tuple[str, ...]
@@ -21,11 +21,13 @@ class Kind:
 
 def figures(scan: Scan) -> dict[str, Kind]:
     """Kinds of figures of a scan, in the order of the report; those that apply to no point set are left out."""
-    groups = by_points(scan)
+    groups = {"cumulants": by_points(scan), "criticality": by_points(scan, "criticality")}
     found = {
-        name: Kind(stores, tuple(points for points, group in groups.items() if applies(scan, group)))
-        for name, (stores, applies) in _KINDS.items()
+        name: Kind(stores, tuple(points for points, group in groups[measured].items() if applies(scan, group)))
+        for measured, kinds in _KINDS.items()
+        for name, (stores, applies) in kinds.items()
     }
+    found["trainability"] = Kind(("trainability",), tuple(scan.trainability))
     return {name: kind for name, kind in found.items() if kind.points}
 
 
@@ -73,22 +75,50 @@ def _trees(a: Architecture) -> bool:
     return a.network == "cosine" or (a.network in ("mlp", "linear") and a.options == "{}" and a.activation in CLOSED)
 
 
-_KINDS: dict[str, tuple[tuple[str, ...], Applies]] = {
-    "deviations": (("cumulants", "theory"), _always),
-    "scaling": (("cumulants", "theory"), _always),
-    "couplings": (("cumulants", "couplings", "flow"), _always),
-    "pulls": (("cumulants", "theory"), _always),
-    "sextic": (("cumulants", "couplings", "flow"), _sextic),
-    "sixpoints": (("cumulants", "sixpoints"), _sextic),
-    "action": (("cumulants", "action"), _action),
-    "depth": (("cumulants", "theory", "flow"), _depth),
-    "potential": (("cumulants", "flow"), _potential),
+def _swept(scan: Scan, group: list[Architecture]) -> bool:
+    return bool(sweeps(group, "sigma_w"))
+
+
+def _swept_perceptrons(scan: Scan, group: list[Architecture]) -> bool:
+    return _swept(scan, [a for a in group if a.network == "mlp"])
+
+
+def _perceptrons(scan: Scan, group: list[Architecture]) -> bool:
+    return any(a.network == "mlp" for a in group)
+
+
+def _recurrent(scan: Scan, group: list[Architecture]) -> bool:
+    return any(a.network == "recurrent" for a in group)
+
+
+_KINDS: dict[str, dict[str, tuple[tuple[str, ...], Applies]]] = {
+    "cumulants": {
+        "deviations": (("cumulants", "theory"), _always),
+        "scaling": (("cumulants", "theory"), _always),
+        "couplings": (("cumulants", "couplings", "flow"), _always),
+        "pulls": (("cumulants", "theory"), _always),
+        "sextic": (("cumulants", "couplings", "flow"), _sextic),
+        "sixpoints": (("cumulants", "sixpoints"), _sextic),
+        "action": (("cumulants", "action"), _action),
+        "depth": (("cumulants", "theory", "flow"), _depth),
+        "potential": (("cumulants", "flow"), _potential),
+    },
+    "criticality": {
+        "phase": (("criticality",), _swept_perceptrons),
+        "exponents": (("criticality",), _swept),
+        "lengths": (("criticality",), _swept_perceptrons),
+        "corrections": (("criticality",), _perceptrons),
+        "collapse": (("criticality",), _perceptrons),
+        "dynamics": (("criticality",), _recurrent),
+    },
 }
-"""Every kind there is: the stores that it shows, and whether the architectures on one point set have such a figure."""
+"""Every kind there is, by measurement: the stores that it shows, and whether a point set has such a figure."""
 
 _JOBS = {
     "correlators": ("deviations", "scaling", "pulls"),
     "couplings": ("couplings", "sextic", "depth", "potential"),
     "predictions": ("sixpoints", "action"),
+    "criticality": ("phase", "exponents", "lengths", "corrections", "collapse", "dynamics"),
+    "trainability": ("trainability",),
 }
 """Every job that draws figures, and its kinds."""

@@ -64,7 +64,8 @@ def trained_map(scan: Scan, name: str, source: Source) -> xr.Dataset:
         variables[f"trainable_depth{suffix}_status"] = (("sigma_w",), status)
     cell = training_cell(scan, name, sigmas[0], depths[0])
     coords = {"sigma_w": np.array(sigmas), "depth": np.array(depths), "step": cell.spec.recorded, "rate": list(t.rates)}
-    coords |= {key: getattr(t, key) for key in ("activation", "sigma_b", "width", "data", "steps")}
+    coords |= {key: getattr(t, key) for key in ("sigma_b", "width", "steps")}
+    coords |= {key: np.array(getattr(t, key), dtype=object) for key in ("activation", "data")}
     return dataset(variables, coords, f"accuracy after training: {t.data}, {t.activation}, width {t.width}")
 
 
