@@ -8,7 +8,7 @@ import xarray as xr
 
 from nnqft.core.packing import multisets
 from nnqft.criticality import dynamics_estimates, propagation_estimates
-from nnqft.criticality.cells import CriticalCell, Dynamics, Perceptron, critical_cell
+from nnqft.criticality.cells import CriticalCell, Perceptron, critical_cell
 from nnqft.criticality.crossing import crossing
 from nnqft.sampling.unit import unpacked
 from nnqft.spec.grid import Architecture, sweeps
@@ -50,10 +50,15 @@ def measured(scan: Scan, points: str, group: Sequence[Architecture], source: Sou
     """One point set: theory (architecture, ...), measurements (architecture, width, ...) with `_stderr` and reasons."""
     cells = [[critical_cell(scan, a, width) for width in scan.widths] for a in group]
     theory = [theory_of(row[0]) for row in cells]
-    estimates = [[estimates_of(cell, source) for cell in row] for row in cells]
+    sums = [[source.grouped(cell) for cell in row] for row in cells]
+    pairs = zip(cells, sums, strict=True)
+    estimates = [[estimates_of(cell, *s, source) for cell, s in zip(*pair, strict=True)] for pair in pairs]
     sizes = _sizes(scan, group)
     variables = _theory(theory, sizes) | _measurements(estimates, sizes)
     variables |= _corrected(theory, scan.widths) | _crossings(group, variables)
+    plane = ("architecture", "width")
+    variables["networks"] = plane, np.array([[int(count.sum()) for _, count in row] for row in sums])
+    variables["groups"] = plane, np.array([[len(count) for _, count in row] for row in sums])
     pairs = multisets(sizes["point"], 2)
     if "V" in variables:
         variables["V_pairs"] = variables.pop("V")
@@ -68,9 +73,8 @@ def measured(scan: Scan, points: str, group: Sequence[Architecture], source: Sou
     return dataset(variables | diagrams, coords, title)
 
 
-def estimates_of(cell: CriticalCell, source: Source) -> dict[str, Any]:
+def estimates_of(cell: CriticalCell, moments: np.ndarray, count: np.ndarray, source: Source) -> dict[str, Any]:
     """Estimates by name: value, stderr, trusted, and (perceptrons) the reason."""
-    moments, count = source.grouped(cell)
     sums = unpacked(moments, cell.spec.layout)
     if isinstance(cell, Perceptron):
         return dict(propagation_estimates.estimates(cell.spec, sums, count, cell.theory))

@@ -1,4 +1,4 @@
-"""What theory says beside the measurements of ``criticality.zarr``: numbers of each architecture, and phase diagrams."""
+"""Theory beside the measurements of ``criticality.zarr``: numbers of each architecture, and phase diagrams."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -4,15 +4,23 @@ from collections.abc import Mapping
 from importlib.metadata import version
 
 import numpy as np
+import xarray as xr
 import yaml
 
 from nnqft.core.versions import KERNEL_VERSION
-from nnqft.report.render import Citation, Report, Section, picture, render
+from nnqft.report.render import Citation, Picture, Report, Section, Sheet, picture, render
 from nnqft.spec.model import Scan
 from nnqft.stages.coupling_sheets import coupling_sheets
+from nnqft.stages.criticality_sheets import (
+    exact_tests,
+    judge_criticality,
+    orders_sheet,
+    scales_sheet,
+    trainability_sheet,
+)
 from nnqft.stages.figures import CAPTIONS
-from nnqft.stages.gallery import figures
-from nnqft.stages.layout import Layout
+from nnqft.stages.gallery import Kind, figures
+from nnqft.stages.layout import Layout, measurements
 from nnqft.stages.naturalness import naturalness_table
 from nnqft.stages.provenance import CODE, code_checksum, data_checksums, generators, manifest, versions
 from nnqft.stages.summary import (
@@ -24,7 +32,7 @@ from nnqft.stages.summary import (
     naturalness_sheet,
     warnings_sheet,
 )
-from nnqft.stages.tables import Group, compare_all, read_groups
+from nnqft.stages.tables import Group, compare_all, read_groups, read_store
 from nnqft.storage.files import write_atomic, write_json
 from nnqft.storage.integrals import IntegralCache
 
@@ -37,24 +45,35 @@ def write_report(scan: Scan, layout: Layout) -> None:
 
 def report(scan: Scan, layout: Layout) -> Report:
     """What the report says: a function of the configuration, the data and the installed versions."""
-    groups = read_groups(scan, layout)
+    measured = measurements(scan)
+    groups = read_groups(scan, layout) if "cumulants" in measured else {}
+    critical = read_store(layout, "criticality") if "criticality" in measured else {}
+    maps = read_store(layout, "trainability") if "trainability" in measured else {}
     cells = compare_all(groups)
-    verdict, headline, facts = judge(scan, cells)
+    verdicts = [judge(scan, cells)] if groups else []
+    if critical:
+        verdicts.append(judge_criticality(exact_tests(critical)))
+    if not verdicts:
+        verdicts.append(("doubt", "Trained networks: there is no exact result to compare with", ()))
+    worst = min(verdicts, key=lambda found: ("bad", "good", "doubt").index(found[0]))
+    sheets: list[Sheet] = []
+    if groups:
+        naturalness = naturalness_table(scan, groups, IntegralCache(layout.integrals))
+        sheets += [agreement_sheet(cells), couplings_sheet(groups), *coupling_sheets(groups)]
+        sheets += [naturalness_sheet(naturalness), exponents_sheet(groups)]
+    if critical:
+        sheets += [orders_sheet(critical), scales_sheet(critical)]
+    if maps:
+        sheets.append(trainability_sheet(maps))
     return Report(
         title=f"nnqft scan: {scan.name}",
-        verdict=verdict,
-        headline=headline,
-        facts=facts,
+        verdict=worst[0],
+        headline=worst[1],
+        facts=tuple(fact for _, _, facts in verdicts for fact in facts),
         combined=combined_sheet(scan, cells),
         warnings=warnings_sheet(cells),
-        sections=_sections(scan, layout, groups),
-        sheets=(
-            agreement_sheet(cells),
-            couplings_sheet(groups),
-            *coupling_sheets(groups),
-            naturalness_sheet(naturalness_table(scan, groups, IntegralCache(layout.integrals))),
-            exponents_sheet(groups),
-        ),
+        sections=_sections(scan, layout, groups, critical, maps),
+        sheets=tuple(sheets),
         configuration=configuration(scan),
         provenance=_provenance(scan, layout),
         citations=citations(),
@@ -85,31 +104,56 @@ def citations() -> tuple[Citation, ...]:
             "https://github.com/HaroldErbin/nnqft",
         ),
         Citation(
+            "Criticality, Lyapunov exponents and loops in recurrent and deep networks: K. T. Grosvenor, R. Jefferson, "
+            "The edge of chaos: quantum field theory and deep neural networks, SciPost Phys. 12 (2022) 081.",
+            "https://arxiv.org/abs/2109.13247",
+        ),
+        Citation(
             "Tail diagnostic: A. Vehtari et al., Pareto smoothed importance sampling, JMLR 25 (2024) 72.",
             "https://arxiv.org/abs/1507.02646",
         ),
     )
 
 
-def _sections(scan: Scan, layout: Layout, groups: Mapping[str, Group]) -> tuple[Section, ...]:
-    sections = []
-    for points, group in groups.items():
-        x = group["cumulants"]["x"].values
-        names = [str(name) for name in group["cumulants"]["architecture"].values]
-        more = f" and {len(names) - 6} more" if len(names) > 6 else ""
-        shown = ", ".join("(" + ", ".join(f"{c:g}" for c in row) + ")" for row in np.atleast_2d(x)[:12])
-        dots = ", …" if len(x) > 12 else ""
-        pictures = []
-        for name in (name for name, kind in figures(scan).items() if points in kind.points):
-            path = layout.figures / f"{name}-{points}.png"
-            if not path.exists():
-                raise FileNotFoundError(f"{path}: no such figure; draw it first (nnqft figures CONFIG)")
-            pictures.append(picture(name, CAPTIONS[name], path.read_bytes()))
-        description = (
-            f"{len(x)} points, d_in = {x.shape[1]}: {shown}{dots}. Architectures: {', '.join(names[:6])}{more}."
-        )
-        sections.append(Section(points, description, tuple(pictures)))
-    return tuple(sections)
+def _sections(
+    scan: Scan, layout: Layout, groups: Mapping[str, Group], critical: Mapping[str, xr.Dataset],
+    maps: Mapping[str, xr.Dataset],
+) -> tuple[Section, ...]:  # fmt: skip
+    drawn = figures(scan)
+    kinds = {name: kind for name, kind in drawn.items() if kind.stores[0] not in ("criticality", "trainability")}
+    sections = [
+        Section(f"Points {points}", _described(group["cumulants"]), _pictures(layout, kinds, points))
+        for points, group in groups.items()
+    ]
+    kinds = {name: kind for name, kind in drawn.items() if kind.stores == ("criticality",)}
+    sections += [
+        Section(f"Criticality on points {points}", _described(data), _pictures(layout, kinds, points))
+        for points, data in critical.items()
+    ]
+    kinds = {name: kind for name, kind in drawn.items() if kind.stores == ("trainability",)}
+    return *sections, *(
+        Section(f"Trainability {name}", f"{data.attrs['title']}.", _pictures(layout, kinds, name))
+        for name, data in maps.items()
+    )
+
+
+def _pictures(layout: Layout, kinds: Mapping[str, Kind], points: str) -> tuple[Picture, ...]:
+    found = []
+    for name in (name for name, kind in kinds.items() if points in kind.points):
+        path = layout.figures / f"{name}-{points}.png"
+        if not path.exists():
+            raise FileNotFoundError(f"{path}: no such figure; draw it first (nnqft figures CONFIG)")
+        found.append(picture(name, CAPTIONS[name], path.read_bytes()))
+    return tuple(found)
+
+
+def _described(data: xr.Dataset) -> str:
+    """The points and the architectures of a section."""
+    x, names = data["x"].values, [str(name) for name in data["architecture"].values]
+    more = f" and {len(names) - 6} more" if len(names) > 6 else ""
+    shown = ", ".join("(" + ", ".join(f"{c:g}" for c in row) + ")" for row in np.atleast_2d(x)[:12])
+    dots = ", …" if len(x) > 12 else ""
+    return f"{len(x)} points, d_in = {x.shape[1]}: {shown}{dots}. Architectures: {', '.join(names[:6])}{more}."
 
 
 def _provenance(scan: Scan, layout: Layout) -> tuple[tuple[str, str], ...]:
@@ -121,6 +165,6 @@ def _provenance(scan: Scan, layout: Layout) -> tuple[tuple[str, str], ...]:
         ("version of the sampling kernel", str(KERNEL_VERSION)),
         ("versions", ", ".join(f"{name} {number}" for name, number in versions().items())),
         ("SHA-256 of the code", code_checksum(CODE)),
-        *((f"SHA-256 of {store}", sha) for store, sha in data_checksums(layout).items()),
+        *((f"SHA-256 of {store}", sha) for store, sha in data_checksums(scan, layout).items()),
         ("also", "manifest.json holds all of this, the checksums of the blocks' receipts and the wall times"),
     )

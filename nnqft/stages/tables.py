@@ -18,7 +18,8 @@ from nnqft.stages.coupling_tables import (
     couplings_table,
     sixpoints_table,
 )
-from nnqft.stages.layout import Layout, by_points
+from nnqft.stages.criticality_sheets import criticality_table, trainability_table
+from nnqft.stages.layout import Layout, by_points, measurements
 from nnqft.stages.naturalness import naturalness_table
 from nnqft.storage.files import write_atomic
 from nnqft.storage.integrals import IntegralCache
@@ -36,24 +37,42 @@ _LATEX = str.maketrans(
 
 
 def write_tables(scan: Scan, layout: Layout) -> None:
-    """Write tables/NAME.{csv, tex} for every table of the layout; FileNotFoundError when a store is missing."""
-    groups = read_groups(scan, layout)
-    cells = compare_all(groups)
-    for name, numbers in {
-        "cumulants": cumulants_table(groups, cells),
-        "couplings": couplings_table(groups),
-        "agreement": agreement_table(cells),
-        "naturalness": naturalness_table(scan, groups, IntegralCache(layout.integrals)),
-        "sixpoints": sixpoints_table(groups),
-        "conventions": conventions_table(groups),
-        "action": action_table(groups),
-    }.items():
+    """Write tables/NAME.{csv, tex} for every table of a scan; FileNotFoundError when a store is missing."""
+    for name, numbers in all_tables(scan, layout).items():
         write_atomic(layout.tables / f"{name}.csv", numbers.csv())
         write_atomic(layout.tables / f"{name}.tex", latex(numbers, DETAIL if name == "couplings" else ()))
 
 
+def all_tables(scan: Scan, layout: Layout) -> dict[str, Table]:
+    """The tables of every measurement of a scan, by name."""
+    found: dict[str, Table] = {}
+    measured = measurements(scan)
+    if "cumulants" in measured:
+        groups = read_groups(scan, layout)
+        cells = compare_all(groups)
+        found |= {
+            "cumulants": cumulants_table(groups, cells),
+            "couplings": couplings_table(groups),
+            "agreement": agreement_table(cells),
+            "naturalness": naturalness_table(scan, groups, IntegralCache(layout.integrals)),
+            "sixpoints": sixpoints_table(groups),
+            "conventions": conventions_table(groups),
+            "action": action_table(groups),
+        }
+    if "criticality" in measured:
+        found["criticality"] = criticality_table(read_store(layout, "criticality"))
+    if "trainability" in measured:
+        found["trainability"] = trainability_table(read_store(layout, "trainability"))
+    return found
+
+
+def read_store(layout: Layout, stage: str) -> dict[str, xr.Dataset]:
+    """All groups of one store, loaded."""
+    return {name: node.to_dataset().load() for name, node in read_tree(layout.store(stage)).children.items()}
+
+
 def read_groups(scan: Scan, layout: Layout) -> dict[str, Group]:
-    """Every point set in use: its datasets of every store but the ensemble."""
+    """Every point set in use: its datasets of every store of correlators but the ensemble."""
     trees = {stage: read_tree(layout.store(stage)) for stage in _STORES}
     return {points: {stage: tree[points].to_dataset() for stage, tree in trees.items()} for points in by_points(scan)}
 

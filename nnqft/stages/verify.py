@@ -9,6 +9,7 @@ import numpy as np
 from nnqft.estimation.agreement import combined_p, look_elsewhere
 from nnqft.figures.comparison import compare
 from nnqft.spec.model import Scan
+from nnqft.stages.criticality_sheets import exact_tests, judge_criticality
 from nnqft.stages.layout import Layout, measurements, stages
 from nnqft.stages.work import all_work
 from nnqft.storage.leafstore import LeafStore
@@ -35,7 +36,7 @@ def verify(scan: Scan, layout: Layout) -> Verification:
     if not found.failures and "cumulants" in measurements(scan):
         _check_physics(layout, found)
     if not found.failures and "criticality" in measurements(scan):
-        check_criticality(layout, found)
+        _check_criticality(layout, found)
     return found
 
 
@@ -72,6 +73,15 @@ def _check_product(layout: Layout, stage: str, found: Verification) -> None:
         found.failures.append(
             f"{stage}.zarr: contents differ from the receipt; delete receipts/{stage}.json, run again"
         )
+
+
+def _check_criticality(layout: Layout, found: Verification) -> None:
+    tree = read_tree(layout.store("criticality"))
+    exact = exact_tests({points: node.to_dataset().load() for points, node in tree.children.items()})
+    _, headline, facts = judge_criticality(exact)
+    found.summary += facts or (headline,)
+    if min(exact.p_worst, exact.p_combined) < SIGNIFICANCE:
+        found.failures.append(f"{headline}: {exact.where}, pull {exact.worst:.2f}")
 
 
 def _check_physics(layout: Layout, found: Verification) -> None:

@@ -50,6 +50,16 @@ class Results:
         """Six-point functions predicted by the couplings."""
         return self._open("sixpoints")
 
+    @cached_property
+    def criticality(self) -> xr.DataTree:
+        """Depth scales, Lyapunov exponents, fluctuations layer by layer."""
+        return self._open("criticality")
+
+    @cached_property
+    def trainability(self) -> xr.DataTree:
+        """Accuracy after training: one group a map."""
+        return self._open("trainability")
+
     def _open(self, stage: str) -> xr.DataTree:
         return read_tree(self.folder / f"{stage}.zarr")
 
