@@ -14,7 +14,8 @@ def crossing(x: Array, y: Array, stderr: Array) -> tuple[float, float]:
 
     A parabola in ln x (a line through two or three points) is fitted to the `NEAR` points around the last change of
     sign, weighted by their errors, which are propagated to its root: var ln x = g^T C g / y'^2, g = (1, ln x, ...), C
-    the covariance of the coefficients, enlarged by chi^2 / dof where that is above 1. NaN where the sign never changes.
+    the covariance of the coefficients, enlarged by chi^2 / dof where that is above 1. NaN where the sign never changes,
+    or the fit has no root within a step of where it does.
     """
     good = np.isfinite(y) & np.isfinite(stderr) & (stderr > 0)
     x, y, stderr = x[good], y[good], stderr[good]
@@ -33,7 +34,8 @@ def crossing(x: Array, y: Array, stderr: Array) -> tuple[float, float]:
     excess, dof = float(np.sum((v / error - design @ fit) ** 2)), len(u) - degree - 1
     roots = np.roots(fit[::-1])
     roots = roots.real[np.abs(roots.imag) < 1e-12]
-    inside = roots[(roots >= u[last - start] - 1e-12) & (roots <= u[last + 1 - start] + 1e-12)]
+    step = max(np.diff(u))
+    inside = roots[np.abs(roots) <= step]
     if not inside.size:
         return np.nan, np.nan
     at = float(inside[np.argmin(np.abs(inside))])

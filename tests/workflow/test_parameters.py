@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from nnqft.stages.layout import STAGES as STAGES_IN_ORDER
+from nnqft.stages.layout import STAGES as BY_MEASUREMENT
 from nnqft.stages.pipeline import PRODUCTS
 from nnqft.stages.workflow import workflow
 
@@ -69,8 +69,8 @@ def test_leaves_do_not_move_with_names_cutoffs_or_replicates():
     renamed = changed("architectures", {f"my-{k}": v for k, v in SCAN["architectures"].items()})
     for scan in (renamed, changed("couplings", "cutoffs", [7, 8]), changed("ensemble", "replicates", 64)):
         after = workflow(scan, "test")
-        assert {k: after.leaf_parameters(k) for k in after.leaves} == {
-            k: before.leaf_parameters(k) for k in before.leaves
+        assert {k: after.leaf_parameters(k) for k in after.work} == {
+            k: before.leaf_parameters(k) for k in before.work
         }
 
 
@@ -78,16 +78,16 @@ def test_with_a_target_the_replicates_decide_how_many_blocks_there_are():
     """Errors are judged by them, so another number of them is another receipt."""
     one, two = ({"replicates": r, "target": TARGET} for r in (64, 256))
     found = [workflow(changed("ensemble", SCAN["ensemble"] | more), "test") for more in (one, two)]
-    for name in found[0].leaves:
+    for name in found[0].work:
         assert found[0].leaf_parameters(name) != found[1].leaf_parameters(name)
 
 
 def test_small_leaves_share_a_job_and_large_ones_have_their_own():
     small = workflow(changed("ensemble", "networks", 1e4), "test")
-    assert small.batches == [tuple(small.leaves)]
+    assert small.batches == [tuple(small.work)]
     large = workflow(changed("ensemble", "networks", 1e9), "test")
-    assert large.batches == [(name,) for name in large.leaves]
+    assert large.batches == [(name,) for name in large.work]
 
 
 def test_every_stage_has_a_function_in_the_order_of_the_workflow():
-    assert tuple(PRODUCTS) == STAGES_IN_ORDER
+    assert list(PRODUCTS) == [stage for stages in BY_MEASUREMENT.values() for stage in stages]
