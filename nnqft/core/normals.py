@@ -34,7 +34,7 @@ def threefry(key: jax.Array, high: jax.Array, low: jax.Array) -> tuple[jax.Array
     return high, low
 
 
-def subkey(key: jax.Array, salt: int) -> jax.Array:
+def subkey(key: jax.Array, salt: int | jax.Array) -> jax.Array:
     """An independent key (2,) for one use of a key, numbered by `salt`."""
     words = threefry(key, jnp.uint32(0xFFFFFFFF), jnp.uint32(salt))
     return jnp.stack(words)

@@ -9,13 +9,15 @@ Tied networks draw all of W. Of fresh weights only the values on the two vectors
 for X the rows phi(h_t), phi'(h_t) v_t, the rows of X W^T have the law of L Z, Z_ai ~ N(0, sigma_w^2 / N), exactly.
 Spectra need the whole frame and all of W.
 
-Networks run one after another, in float32 (spectra float64); what is summed over time or networks is in float64.
-Exponents of the same weights differ by 1e-6 between the two where they are stable; chaotic trajectories part, and
-their averages agree within errors.
+Large networks run one after another, small ones a few at a time, in float32 (spectra float64); what is summed over
+time or networks is in float64. Exponents of the same weights differ by 1e-6 between the two where they are stable,
+by 4e-5 next to an instability; chaotic trajectories part, and their averages agree within errors of 1e-5 to 1e-4.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache, partial
+from math import gcd
 from typing import Any
 
 import jax
@@ -33,6 +35,10 @@ from nnqft.nets.activations import Activation
 Array = NDArray[np.float64]
 WEIGHTS, START, BIAS, NOISE = range(1, 5)
 """Salts of a network's keys."""
+SIDE_BY_SIDE, SMALL = 8, 128
+"""Networks that run together up to this width, where calls cost more than products; more would not fit a cache."""
+Weights = Callable[[jax.Array], jax.Array]
+"""Rows (k, N) -> the same times W^T."""
 
 
 @dataclass(frozen=True)
@@ -148,8 +154,13 @@ def _typed(key: jax.Array) -> bool:
     return jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
 
 
-def _networks(spec: DynamicsSpec, key: jax.Array, *numbers: jax.Array) -> dict[str, jax.Array]:
-    return jax.lax.map(lambda i: _network(spec, subkey(key, i), *numbers), jnp.arange(spec.networks, dtype=jnp.uint32))
+def _networks(spec: DynamicsSpec, key: jax.Array, *numbers: Any) -> dict[str, jax.Array]:
+    side_by_side = gcd(spec.networks, SIDE_BY_SIDE) if spec.width <= SMALL and not spec.spectrum else None
+
+    def one(i: jax.Array) -> dict[str, jax.Array]:
+        return _network(spec, subkey(key, i), *numbers)
+
+    return jax.lax.map(one, jnp.arange(spec.networks, dtype=jnp.uint32), batch_size=side_by_side)
 
 
 def _normals(key: jax.Array, salt: int, rows: int, columns: int) -> jax.Array:
@@ -176,28 +187,11 @@ def _network(
     start = _normals(key, START, 1 + count, N).astype(dtype)
     h, frame = start[0] * jnp.sqrt(initial).astype(dtype), orthonormal(start[1:])[0]
 
-    def matrix(salt: Any) -> jax.Array:
-        return _normals(key, salt, N, N).astype(dtype) * size
-
-    if spec.tied:
-        W, b = matrix(WEIGHTS), _normals(key, BIAS, 1, N)[0].astype(dtype) * sigma_b.astype(dtype)
-        drawn = _normals(key, NOISE, run, N) if spec.noisy else jnp.zeros((run, 0), jnp.float32)
-    else:
-        drawn = _normals(key, NOISE, run * (1 if spec.spectrum else 3), N).reshape(run, -1, N)
-        kick_size = jnp.sqrt(sigma_b**2 + noise).astype(dtype)
+    drawn, at = _drawing(spec, key, size, sigma_b, noise)
 
     def advance(state: Any, now: Any) -> Any:
-        h, frame = state
-        z, t = now
-        z = z.astype(dtype)
-        if spec.tied:
-            kick = b + jnp.sqrt(noise).astype(dtype) * z if spec.noisy else b
-            h, frame = step(activation, lambda rows: rows @ W, h, frame, kick, keep)
-        elif spec.spectrum:
-            fresh = matrix(np.uint32(NOISE + 1) + t)
-            h, frame = step(activation, lambda rows: rows @ fresh, h, frame, kick_size * z[0], keep)
-        else:
-            h, frame = step(activation, lambda rows: size * _fresh(rows, z[1:]), h, frame, kick_size * z[0], keep)
+        weights, kick = at(*now)
+        h, frame = step(activation, weights, *state, kick, keep)
         frame, growth = orthonormal(frame)
         return (h, frame), (h, growth)
 
@@ -208,6 +202,39 @@ def _network(
         "correlator": first @ first.T / N,
         "autocorrelation": _autocorrelation(path[run - spec.half :], spec.times),
     }
+
+
+def _drawing(
+    spec: DynamicsSpec, key: jax.Array, size: jax.Array, sigma_b: jax.Array, noise: jax.Array
+) -> tuple[jax.Array, Callable[[jax.Array, jax.Array], tuple[Weights, jax.Array]]]:
+    """Normals for every step (steps, k, N), and (those of a step, its number) -> the weights and kick of that step."""
+    N, run, dtype = spec.width, spec.burn + spec.steps, size.dtype
+
+    def matrix(salt: Any) -> jax.Array:
+        return _normals(key, salt, N, N).astype(dtype) * size
+
+    def normals(each: int) -> jax.Array:
+        return _normals(key, NOISE, run * each, N).reshape(run, each, N)
+
+    if spec.tied:
+        W, b = matrix(WEIGHTS), _normals(key, BIAS, 1, N)[0].astype(dtype) * sigma_b.astype(dtype)
+
+        def tied(z: jax.Array, t: jax.Array) -> tuple[Weights, jax.Array]:
+            kick = jnp.sqrt(noise).astype(dtype) * z.astype(dtype)
+            return lambda rows: rows @ W, b + kick.sum(axis=0)
+
+        return normals(1 if spec.noisy else 0), tied
+
+    both = jnp.sqrt(sigma_b**2 + noise).astype(dtype)
+
+    def layered(z: jax.Array, t: jax.Array) -> tuple[Weights, jax.Array]:
+        z = z.astype(dtype)
+        if spec.spectrum:
+            W = matrix(np.uint32(NOISE + 1) + t)
+            return lambda rows: rows @ W, both * z[0]
+        return lambda rows: size * _fresh(rows, z[1:]), both * z[0]
+
+    return normals(1 if spec.spectrum else 3), layered
 
 
 def _fresh(rows: jax.Array, z: jax.Array) -> jax.Array:

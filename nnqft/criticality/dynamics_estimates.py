@@ -3,7 +3,8 @@
 Errors by a delete-one-group jackknife over networks. Quenched and annealed exponents differ at order 1 / N
 (docs/recurrent-dynamics.md):
 
-    lyapunov: E (1/T) sum_t ln |v_(t+1)| / |v_t|,    lyapunov_annealed: ln E delta / 2 T_w,  delta = |v_(t+T_w)|^2 / |v_t|^2.
+    lyapunov:           E (1/T) sum_t ln |v_(t+1)| / |v_t|,
+    lyapunov_annealed:  ln E delta / 2 T_w,    delta = |v_(t+T_w)|^2 / |v_t|^2.
 """
 
 from collections.abc import Callable, Mapping

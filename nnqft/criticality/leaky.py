@@ -10,7 +10,7 @@ S = sigma_w^2 <phi' phi'>_C(tau). Put k(t, s) = mu^(t + s) psi(t - s):
 
     kappa mu [psi(tau + 1) + psi(tau - 1)] + [S(tau) - kappa^2] psi(tau) = mu^2 psi(tau),
 
-a Schroedinger equation on the lattice (that of Sompolinsky, Crisanti and Sommers, PRL 61 (1988) 259, for gamma dt -> 0).
+a Schroedinger equation on the lattice (for small leaks that of Sompolinsky, Crisanti and Sommers, PRL 61 (1988) 259).
 k(t, t) grows with the largest mu that has a solution: lambda = ln mu is the Lyapunov exponent. Constant S: mu =
 |kappa| + sqrt(S), a fixed point's continuum. No leak: mu^2 = S(0). Layered networks keep S at tau = 0 only:
 mu^2 = kappa^2 + S(0), C(tau) = kappa^|tau| q.
@@ -229,7 +229,7 @@ def _stiffness(law: Law, C: Array) -> Array:
 
 
 def _growth(law: Law, S: Array) -> float:
-    """ln of the largest mu, with S(L + 1) = S(L - 1)."""
+    """Logarithm of the largest mu, with S(L + 1) = S(L - 1)."""
     from scipy.linalg import eigh_tridiagonal
     from scipy.optimize import brentq
 
@@ -245,10 +245,10 @@ def _growth(law: Law, S: Array) -> float:
 
     def excess(mu: float) -> float:
         last = len(S) - 1
-        (top,) = eigh_tridiagonal(
+        largest = eigh_tridiagonal(
             S - kappa**2, kappa * mu * hop, eigvals_only=True, select="i", select_range=(last, last)
         )
-        return top - mu**2
+        return float(np.asarray(largest)[0]) - mu**2
 
     ends = (kappa + low) * (1 - 1e-12), (kappa + high) * (1 + 1e-12)
-    return float(np.log(brentq(excess, *ends, xtol=1e-14, rtol=1e-13)))  # pyright: ignore[reportArgumentType]
+    return float(np.log(brentq(excess, ends[0], ends[1], xtol=1e-14, rtol=1e-13)))  # pyright: ignore
