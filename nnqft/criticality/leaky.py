@@ -36,6 +36,8 @@ SETTLED = 1e-8
 """Change of the exponent on doubling the largest lag at which it is taken."""
 FALLEN = 1e-4
 """C - C_inf at the end of a first guess, relative to C_0."""
+SLOW = 0.25
+"""|kappa| above which continuous time is a guess. (Close to 0 every lag has several solutions of its own.)"""
 LONGEST = 16384
 """Lags beyond which no state is sought."""
 
@@ -80,7 +82,10 @@ def lyapunov(law: Law) -> float:
     C = _state(law)
     value = _growth(law, _stiffness(law, C))
     while len(C) > 1:
-        C = _longer(law, C)
+        try:
+            C = _longer(law, C)
+        except _FailedError:
+            raise UndefinedError(f"no stationary state is found at {2 * len(C)} lags") from None
         value, before = _growth(law, _stiffness(law, C)), value
         if abs(value - before) < SETTLED:
             break
@@ -130,7 +135,7 @@ def _guesses(law: Law) -> Iterator[Array]:
     """
     averages, kappa, steps = law.averages, law.kappa, int(40 + 20 / (1 - abs(law.kappa)))
     mirrored = kappa < 0 and averages.activation.odd and law.sigma_b == 0
-    if kappa > 0 or mirrored:
+    if abs(kappa) > SLOW and (kappa > 0 or mirrored):
         unit, sign = np.sqrt(abs(kappa)), -1.0 if mirrored else 1.0
         numbers = law.sigma_w / unit, law.sigma_b / unit, law.noise / abs(kappa)
         leak = (1 - abs(kappa)) / unit
@@ -184,9 +189,9 @@ def _solved(law: Law, C: Array) -> Array:
     for _ in range(40):
         plateau, ratio = _tail(law, C[0])
         hops = np.append(right * C[1:], kappa * (plateau + ratio * (C[-1] - plateau))) + np.append(0, left * C[:-1])
-        missing = (1 + kappa**2) * C - hops - _source(law, C[0], C)
-        h = 1e-4 * C[0]
-        own = (_source(law, C[0] + h, C) - _source(law, C[0] - h, C)) / (2 * h)
+        X, h = _source(law, C[0], C), 1e-6 * C[0]
+        missing = (1 + kappa**2) * C - hops - X
+        own = (_source(law, C[0] + h, C) - X) / h
         slopes = _stiffness(law, C)
         own[0] += slopes[0]
         slopes[0] = 0
