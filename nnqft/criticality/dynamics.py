@@ -202,7 +202,7 @@ def _network(spec: DynamicsSpec, key: jax.Array, numbers: _Numbers) -> dict[str,
     first = jnp.concatenate([h[None], path[: spec.times]]).astype(jnp.float64)
     return _exponents(spec, growth, numbers.rate) | {
         "correlator": first @ first.T / N,
-        "autocorrelation": _autocorrelation(path[run - spec.half :], spec.times),
+        "autocorrelation": lagged_products(path[run - spec.half :], spec.times),
     }
 
 
@@ -274,7 +274,7 @@ def kaplan_yorke(spectrum: jax.Array) -> jax.Array:
     return j + jnp.where(j < N, above / jnp.where(j < N, jnp.abs(following), 1), 0.0)
 
 
-def _autocorrelation(path: jax.Array, times: int) -> jax.Array:
+def lagged_products(path: jax.Array, times: int) -> jax.Array:
     """(1/N) h_t . h_(t+tau), tau = 0..times, averaged over t: (times + 1,) float64 from a path (n, N).
 
     Every window of n_w = times + 1 states is paired with itself and the next one in one product of matrices.

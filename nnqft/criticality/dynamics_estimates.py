@@ -34,8 +34,9 @@ LEAST_SAMPLES, LEAST_SHARE = 50.0, 0.01
 class Estimate:
     """value (*shape), its standard error, and leave-one-group-out values (R, *shape), all float64.
 
-    stderr is NaN (and there are no replicates) for a single sub-batch, value where sums overflowed. share: effective number of samples
-    (sum delta)^2 / sum delta^2 over their number, for averages of exponentials; trusted: whether these are enough.
+    stderr is NaN (and there are no replicates) for a single sub-batch, the value where sums overflowed. share:
+    effective number of samples (sum delta)^2 / sum delta^2 over their number, for averages of exponentials; trusted:
+    whether these are enough.
     """
 
     value: Array

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from math import log
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -10,7 +11,15 @@ from scipy.special import digamma
 
 from nnqft.core.errors import InputError
 from nnqft.core.normals import subkey
-from nnqft.criticality.dynamics import DynamicsSpec, canonical, compiled, draws, dynamics_block, kaplan_yorke
+from nnqft.criticality.dynamics import (
+    DynamicsSpec,
+    canonical,
+    compiled,
+    draws,
+    dynamics_block,
+    kaplan_yorke,
+    lagged_products,
+)
 from nnqft.criticality.dynamics_estimates import estimates, theory
 
 KEY = np.array([2020, 819], dtype=np.uint32)
@@ -35,7 +44,7 @@ def test_layout_and_counts():
 
 
 def test_correlators_and_exponents_in_one_compilation():
-    """N = 100: 1/N shifts of .03 in correlators, of .01 to .03 in exponents; typical exponents lie below annealed ones."""
+    """N = 100: shifts of order 1 / N, largest with a leak; typical exponents lie below annealed ones."""
     laws = (1.5, 0.2, 0.1), (1.0, 0.0, 0.2), (1.0, 0.0, 0.2, 0.5)
     for law in laws:
         found, known = measured(TANH, *law), theory("tanh", *law)
@@ -43,7 +52,7 @@ def test_correlators_and_exponents_in_one_compilation():
         assert abs(found["lyapunov"].value - known["lyapunov_theory"]) < 0.03
         difference = found["correlator"].value - known["correlator"]
         assert np.all(np.abs(difference) < 4 * found["correlator"].stderr + 0.04)
-        assert np.abs(found["autocorrelation"].value - known["autocorrelation"]).max() < 0.1
+        assert np.abs(found["autocorrelation"].value - known["autocorrelation"]).max() < (0.1 if len(law) == 3 else 0.3)
         assert found["lyapunov"].value < found["lyapunov_annealed"].value
         assert found["lyapunov_annealed"].trusted
     assert compiled(canonical(TANH))._cache_size() == 1
@@ -124,8 +133,15 @@ def test_spectra_of_layered_linear_networks():
 
 
 def test_dimension_of_kaplan_and_yorke():
-    for spectrum, dimension in (([0.5, 0, -2.0], 2.25), ([-1.0, -2.0], 0.0), ([1.0, 0.5], 2.0), ([0.3, -0.3, -1], 2.0)):
-        assert float(kaplan_yorke(jnp.array(spectrum))) == pytest.approx(dimension)
+    spectra = jnp.array([[0.5, 0, -2], [-1, -2, -3], [1, 0.5, 0.1], [0.3, -0.3, -1]])
+    np.testing.assert_allclose(jax.jit(jax.vmap(kaplan_yorke))(spectra), [2.25, 0, 3, 2])
+
+
+def test_lagged_products():
+    """All pairs but those that begin in the last window; 3 states that fill no window are left out."""
+    path = np.random.default_rng(5).normal(size=(23, 7)).astype(np.float32)
+    exact = [np.mean([path[t] @ path[t + lag] / 7 for t in range(15)]) for lag in range(5)]
+    np.testing.assert_allclose(lagged_products(jnp.asarray(path), 4), exact, rtol=1e-5)
 
 
 def test_bad_numbers_are_refused():
