@@ -231,7 +231,7 @@ def _drawing(
         return lambda z, t: (lambda rows: rows @ W, b + jnp.sqrt(p.noise) * z.sum(axis=0))
     kick = jnp.sqrt(p.sigma_b**2 + p.noise)
     if not spec.spectrum:
-        return lambda z, t: (lambda rows: size * _fresh(rows, z[1:]), kick * z[0])
+        return lambda z, t: (lambda rows: size * fresh_products(rows, z[1:]), kick * z[0])
 
     def fresh(z: jax.Array, t: jax.Array) -> tuple[Weights, jax.Array]:
         W = _normals(key, np.uint32(2) + t, N, N).astype(size.dtype) * size
@@ -240,7 +240,7 @@ def _drawing(
     return fresh
 
 
-def _fresh(rows: jax.Array, z: jax.Array) -> jax.Array:
+def fresh_products(rows: jax.Array, z: jax.Array) -> jax.Array:
     """X W^T for two rows X (2, N) and W_ij ~ N(0, 1) never seen before, from normals z (2, N)."""
     gram = jnp.matmul(rows, rows.T, precision="highest")
     first = jnp.sqrt(gram[0, 0])

@@ -17,6 +17,7 @@ from nnqft.criticality.dynamics import (
     compiled,
     draws,
     dynamics_block,
+    fresh_products,
     kaplan_yorke,
     lagged_products,
 )
@@ -77,6 +78,13 @@ def test_layered_linear_networks_exactly():
     np.testing.assert_allclose(np.diagonal(found["correlator"].value), variance, atol=0.03)
     plain = measured(LAYERED, 0.7)["lyapunov_annealed"]
     assert plain.value == pytest.approx(annealed.value, abs=1e-12)
+
+
+def test_products_with_fresh_weights_have_the_covariance_of_the_vectors():
+    rows = jnp.asarray(np.random.default_rng(4).normal(size=(2, 9)))
+    for given in (rows, rows.at[0].set(0.0), rows.at[1].set(rows[0])):
+        factor = fresh_products(given, jnp.eye(2))
+        np.testing.assert_allclose(factor @ factor.T, given @ given.T, atol=1e-6)
 
 
 def test_windows_that_few_carry_are_not_trusted():
