@@ -9,14 +9,17 @@ Tied networks draw all of W. Of fresh weights only the values on the two vectors
 for X the rows phi(h_t), phi'(h_t) v_t, the rows of X W^T have the law of L Z, Z_ai ~ N(0, sigma_w^2 / N), exactly.
 Spectra need the whole frame and all of W.
 
-Networks run one after another, in float32 (spectra float64); what is summed over time or networks is in float64.
-Exponents of the same weights differ by 1e-6 between the two where they are stable; chaotic trajectories part, and
-their averages agree within errors.
+Large networks run one after another, small ones a few at a time, in float32 (spectra float64); what is summed over
+time or networks is in float64. Exponents of the same weights differ by 1e-6 between the two where they are stable,
+by 4e-5 next to an instability; chaotic trajectories part, and their averages agree within errors of 1e-5 to 1e-4.
+Variances that grow (linear, relu) end float32 after 88 / rate steps: correlators are then not finite.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
-from typing import Any
+from math import gcd
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -31,8 +34,10 @@ from nnqft.estimation.jackknife import groups, merge
 from nnqft.nets.activations import Activation
 
 Array = NDArray[np.float64]
-WEIGHTS, START, BIAS, NOISE = range(1, 5)
-"""Salts of a network's keys."""
+SIDE_BY_SIDE, SMALL = 8, 128
+"""Networks that run together up to this width, where calls cost more than products; more would not fit a cache."""
+Weights = Callable[[jax.Array], jax.Array]
+"""Rows (k, N) -> the same times W^T."""
 
 
 @dataclass(frozen=True)
@@ -128,8 +133,8 @@ def dynamics_block(
     if spec.tied and noise > 0 and not spec.noisy:
         raise InputError("noise", f"is {noise}, but the specification has none", "set noisy=True")
     words = jax.random.key_data(key) if isinstance(key, jax.Array) and _typed(key) else jnp.asarray(key, jnp.uint32)
-    numbers = tuple(np.float64(n) for n in (sigma_w, sigma_b, noise, gamma, initial, finite(rate)))
-    found = {name: np.asarray(values) for name, values in compiled(spec)(words, *numbers).items()}
+    numbers = _Numbers(*map(np.float64, (sigma_w, sigma_b, noise, gamma, initial, finite(rate))))
+    found = {name: np.asarray(values) for name, values in compiled(canonical(spec))(words, numbers).items()}
     return {name: merge(found[name], spec.subbatches) for name in spec.layout}
 
 
@@ -138,79 +143,104 @@ def finite(rate: float) -> float:
     return float(rate) if np.isfinite(rate) else 0.0
 
 
+def canonical(spec: DynamicsSpec) -> DynamicsSpec:
+    """The specification whose kernel serves this one too: sub-batches are merged afterwards."""
+    return replace(spec, subbatches=1)
+
+
 @lru_cache(maxsize=512)
 def compiled(spec: DynamicsSpec) -> Any:
     """The compiled block of a specification: (key, numbers) -> values of each network."""
     return jax.jit(partial(_networks, spec))
 
 
+class _Numbers(NamedTuple):
+    """What a sweep varies; scalars."""
+
+    sigma_w: Any
+    sigma_b: Any
+    noise: Any
+    gamma: Any
+    initial: Any
+    rate: Any
+
+
 def _typed(key: jax.Array) -> bool:
     return jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
 
 
-def _networks(spec: DynamicsSpec, key: jax.Array, *numbers: jax.Array) -> dict[str, jax.Array]:
-    return jax.lax.map(lambda i: _network(spec, subkey(key, i), *numbers), jnp.arange(spec.networks, dtype=jnp.uint32))
+def _networks(spec: DynamicsSpec, key: jax.Array, numbers: _Numbers) -> dict[str, jax.Array]:
+    side_by_side = gcd(spec.networks, SIDE_BY_SIDE) if spec.width <= SMALL and not spec.spectrum else None
+    index = jnp.arange(spec.networks, dtype=jnp.uint32)
+    return jax.lax.map(lambda i: _network(spec, subkey(key, i), numbers), index, batch_size=side_by_side)
 
 
-def _normals(key: jax.Array, salt: int, rows: int, columns: int) -> jax.Array:
+def _normals(key: jax.Array, salt: int | jax.Array, rows: int, columns: int) -> jax.Array:
     """Independent standard normals (rows, columns), float32."""
     z = normal_pairs(subkey(key, salt), jnp.arange(columns, dtype=jnp.uint32), (rows + 1) // 2, 2)[0]
     return jnp.concatenate([z.real, z.imag])[:rows]
 
 
-def _network(
-    spec: DynamicsSpec,
-    key: jax.Array,
-    sigma_w: jax.Array,
-    sigma_b: jax.Array,
-    noise: jax.Array,
-    gamma: jax.Array,
-    initial: jax.Array,
-    rate: jax.Array,
-) -> dict[str, jax.Array]:
+def _network(spec: DynamicsSpec, key: jax.Array, numbers: _Numbers) -> dict[str, jax.Array]:
     """What one network adds to the sums."""
-    N, run = spec.width, spec.burn + spec.steps
-    dtype = jnp.dtype(spec.dtype)
-    activation, count = pairs(spec.activation).activation, N if spec.spectrum else 1
-    size, keep = (sigma_w / np.sqrt(N)).astype(dtype), (1 - gamma).astype(dtype)
-    start = _normals(key, START, 1 + count, N).astype(dtype)
-    h, frame = start[0] * jnp.sqrt(initial).astype(dtype), orthonormal(start[1:])[0]
-
-    def matrix(salt: Any) -> jax.Array:
-        return _normals(key, salt, N, N).astype(dtype) * size
-
-    if spec.tied:
-        W, b = matrix(WEIGHTS), _normals(key, BIAS, 1, N)[0].astype(dtype) * sigma_b.astype(dtype)
-        drawn = _normals(key, NOISE, run, N) if spec.noisy else jnp.zeros((run, 0), jnp.float32)
-    else:
-        drawn = _normals(key, NOISE, run * (1 if spec.spectrum else 3), N).reshape(run, -1, N)
-        kick_size = jnp.sqrt(sigma_b**2 + noise).astype(dtype)
+    N, run, dtype = spec.width, spec.burn + spec.steps, jnp.dtype(spec.dtype)
+    activation = pairs(spec.activation).activation
+    p = _Numbers(*(n.astype(dtype) for n in numbers))
+    start, static, drawn = draws(spec, key)
+    at = _drawing(spec, key, static, p)
+    h, frame, keep = start[0] * jnp.sqrt(p.initial), orthonormal(start[1:])[0], 1 - p.gamma
 
     def advance(state: Any, now: Any) -> Any:
+        weights, kick = at(*now)
         h, frame = state
-        z, t = now
-        z = z.astype(dtype)
-        if spec.tied:
-            kick = b + jnp.sqrt(noise).astype(dtype) * z if spec.noisy else b
-            h, frame = step(activation, lambda rows: rows @ W, h, frame, kick, keep)
-        elif spec.spectrum:
-            fresh = matrix(np.uint32(NOISE + 1) + t)
-            h, frame = step(activation, lambda rows: rows @ fresh, h, frame, kick_size * z[0], keep)
-        else:
-            h, frame = step(activation, lambda rows: size * _fresh(rows, z[1:]), h, frame, kick_size * z[0], keep)
+        h, frame = step(activation, weights, h, frame, kick, keep)
         frame, growth = orthonormal(frame)
         return (h, frame), (h, growth)
 
     _, (path, growth) = jax.lax.scan(advance, (h, frame), (drawn, jnp.arange(run, dtype=jnp.uint32)))
     growth = growth[spec.burn :].astype(jnp.float64)
     first = jnp.concatenate([h[None], path[: spec.times]]).astype(jnp.float64)
-    return _exponents(spec, growth, rate) | {
+    return _exponents(spec, growth, numbers.rate) | {
         "correlator": first @ first.T / N,
-        "autocorrelation": _autocorrelation(path[run - spec.half :], spec.times),
+        "autocorrelation": lagged_products(path[run - spec.half :], spec.times),
     }
 
 
-def _fresh(rows: jax.Array, z: jax.Array) -> jax.Array:
+def draws(spec: DynamicsSpec, key: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Normals of the network with this key, in one call, as each takes a compiler half a second: rows of length N.
+
+    h_0 and the first frame (1 + count, N); W^T and b of tied networks (N + 1, N) or nothing; those of every step
+    (steps, k, N).
+    """
+    N, run, dtype = spec.width, spec.burn + spec.steps, jnp.dtype(spec.dtype)
+    count = N if spec.spectrum else 1
+    static = N + 1 if spec.tied else 0
+    each = int(spec.noisy) if spec.tied else (1 if spec.spectrum else 3)
+    z = _normals(key, 1, 1 + count + static + run * each, N).astype(dtype)
+    start, rest, moving = jnp.split(z, [1 + count, 1 + count + static])
+    return start, rest, moving.reshape(run, each, N)
+
+
+def _drawing(
+    spec: DynamicsSpec, key: jax.Array, static: jax.Array, p: _Numbers
+) -> Callable[[jax.Array, jax.Array], tuple[Weights, jax.Array]]:
+    """(normals of a step, its number) -> the weights and kick of that step."""
+    N, size = spec.width, p.sigma_w / np.sqrt(spec.width).astype(spec.dtype)
+    if spec.tied:
+        W, b = static[:N] * size, static[N] * p.sigma_b
+        return lambda z, t: (lambda rows: rows @ W, b + jnp.sqrt(p.noise) * z.sum(axis=0))
+    kick = jnp.sqrt(p.sigma_b**2 + p.noise)
+    if not spec.spectrum:
+        return lambda z, t: (lambda rows: size * fresh_products(rows, z[1:]), kick * z[0])
+
+    def fresh(z: jax.Array, t: jax.Array) -> tuple[Weights, jax.Array]:
+        W = _normals(key, np.uint32(2) + t, N, N).astype(size.dtype) * size
+        return lambda rows: rows @ W, kick * z[0]
+
+    return fresh
+
+
+def fresh_products(rows: jax.Array, z: jax.Array) -> jax.Array:
     """X W^T for two rows X (2, N) and W_ij ~ N(0, 1) never seen before, from normals z (2, N)."""
     gram = jnp.matmul(rows, rows.T, precision="highest")
     first = jnp.sqrt(gram[0, 0])
@@ -244,7 +274,7 @@ def kaplan_yorke(spectrum: jax.Array) -> jax.Array:
     return j + jnp.where(j < N, above / jnp.where(j < N, jnp.abs(following), 1), 0.0)
 
 
-def _autocorrelation(path: jax.Array, times: int) -> jax.Array:
+def lagged_products(path: jax.Array, times: int) -> jax.Array:
     """(1/N) h_t . h_(t+tau), tau = 0..times, averaged over t: (times + 1,) float64 from a path (n, N).
 
     Every window of n_w = times + 1 states is paired with itself and the next one in one product of matrices.

@@ -3,7 +3,8 @@
 Errors by a delete-one-group jackknife over networks. Quenched and annealed exponents differ at order 1 / N
 (docs/recurrent-dynamics.md):
 
-    lyapunov: E (1/T) sum_t ln |v_(t+1)| / |v_t|,    lyapunov_annealed: ln E delta / 2 T_w,  delta = |v_(t+T_w)|^2 / |v_t|^2.
+    lyapunov:           E (1/T) sum_t ln |v_(t+1)| / |v_t|,
+    lyapunov_annealed:  ln E delta / 2 T_w,    delta = |v_(t+T_w)|^2 / |v_t|^2.
 """
 
 from collections.abc import Callable, Mapping
@@ -33,8 +34,9 @@ LEAST_SAMPLES, LEAST_SHARE = 50.0, 0.01
 class Estimate:
     """value (*shape), its standard error, and leave-one-group-out values (R, *shape), all float64.
 
-    stderr is NaN (and there are no replicates) for a single sub-batch. share: effective number of samples
-    (sum delta)^2 / sum delta^2 over their number, for averages of exponentials; trusted: whether these are enough.
+    stderr is NaN (and there are no replicates) for a single sub-batch, the value where sums overflowed. share:
+    effective number of samples (sum delta)^2 / sum delta^2 over their number, for averages of exponentials; trusted:
+    whether these are enough.
     """
 
     value: Array
@@ -116,8 +118,7 @@ def _annealed(spec: DynamicsSpec, totals: dict[str, Array], networks: Array, rat
     """Exponents of mean windows; trusted while many windows share the mean."""
 
     def value(delta: Array, n: Array) -> Array:
-        with np.errstate(divide="ignore"):
-            return np.log(delta / (n * spec.windows)) / (2 * spec.horizon) + rate
+        return np.log(delta / (n * spec.windows)) / (2 * spec.horizon) + rate
 
     found = _jackknifed(value, totals["window"], networks)
     first, second = totals["window"].sum(), totals["window_square"].sum()
@@ -129,10 +130,12 @@ def _annealed(spec: DynamicsSpec, totals: dict[str, Array], networks: Array, rat
 
 def _jackknifed(function: Callable[[Array, Array], Array], sums: Array, networks: Array) -> Estimate:
     """A function of sums (r, ...) over networks (r,), and its jackknife over groups of sub-batches."""
-    value = function(sums.sum(axis=0)[None], networks.sum()[None])[0]
-    if len(sums) < 2:
-        return Estimate(value, np.full_like(value, np.nan), np.empty((0, *value.shape)))
-    groups = min(len(sums), REPLICATES)
-    left_out = sums.sum(axis=0) - merge(sums, groups), networks.sum() - merge(networks, groups)
-    replicates = function(*left_out)
-    return Estimate(value, np.asarray(stderr(replicates)), replicates)
+    with np.errstate(all="ignore"):
+        value = function(sums.sum(axis=0)[None], networks.sum()[None])[0]
+        value = np.where(np.isfinite(value), value, np.nan)
+        if len(sums) < 2:
+            return Estimate(value, np.full_like(value, np.nan), np.empty((0, *value.shape)))
+        groups = min(len(sums), REPLICATES)
+        replicates = function(sums.sum(axis=0) - merge(sums, groups), networks.sum() - merge(networks, groups))
+        error = np.asarray(stderr(replicates))
+    return Estimate(value, np.where(np.isfinite(error), error, np.nan), replicates)

@@ -10,7 +10,7 @@ S = sigma_w^2 <phi' phi'>_C(tau). Put k(t, s) = mu^(t + s) psi(t - s):
 
     kappa mu [psi(tau + 1) + psi(tau - 1)] + [S(tau) - kappa^2] psi(tau) = mu^2 psi(tau),
 
-a Schroedinger equation on the lattice (that of Sompolinsky, Crisanti and Sommers, PRL 61 (1988) 259, for gamma dt -> 0).
+a Schroedinger equation on the lattice (for small leaks that of Sompolinsky, Crisanti and Sommers, PRL 61 (1988) 259).
 k(t, t) grows with the largest mu that has a solution: lambda = ln mu is the Lyapunov exponent. Constant S: mu =
 |kappa| + sqrt(S), a fixed point's continuum. No leak: mu^2 = S(0). Layered networks keep S at tau = 0 only:
 mu^2 = kappa^2 + S(0), C(tau) = kappa^|tau| q.
@@ -36,6 +36,8 @@ SETTLED = 1e-8
 """Change of the exponent on doubling the largest lag at which it is taken."""
 FALLEN = 1e-4
 """C - C_inf at the end of a first guess, relative to C_0."""
+SLOW = 0.25
+"""|kappa| above which continuous time is a guess. (Close to 0 every lag has several solutions of its own.)"""
 LONGEST = 16384
 """Lags beyond which no state is sought."""
 
@@ -80,7 +82,10 @@ def lyapunov(law: Law) -> float:
     C = _state(law)
     value = _growth(law, _stiffness(law, C))
     while len(C) > 1:
-        C = _longer(law, C)
+        try:
+            C = _longer(law, C)
+        except _FailedError:
+            raise UndefinedError(f"no stationary state is found at {2 * len(C)} lags") from None
         value, before = _growth(law, _stiffness(law, C)), value
         if abs(value - before) < SETTLED:
             break
@@ -130,7 +135,7 @@ def _guesses(law: Law) -> Iterator[Array]:
     """
     averages, kappa, steps = law.averages, law.kappa, int(40 + 20 / (1 - abs(law.kappa)))
     mirrored = kappa < 0 and averages.activation.odd and law.sigma_b == 0
-    if kappa > 0 or mirrored:
+    if abs(kappa) > SLOW and (kappa > 0 or mirrored):
         unit, sign = np.sqrt(abs(kappa)), -1.0 if mirrored else 1.0
         numbers = law.sigma_w / unit, law.sigma_b / unit, law.noise / abs(kappa)
         leak = (1 - abs(kappa)) / unit
@@ -184,9 +189,9 @@ def _solved(law: Law, C: Array) -> Array:
     for _ in range(40):
         plateau, ratio = _tail(law, C[0])
         hops = np.append(right * C[1:], kappa * (plateau + ratio * (C[-1] - plateau))) + np.append(0, left * C[:-1])
-        missing = (1 + kappa**2) * C - hops - _source(law, C[0], C)
-        h = 1e-4 * C[0]
-        own = (_source(law, C[0] + h, C) - _source(law, C[0] - h, C)) / (2 * h)
+        X, h = _source(law, C[0], C), 1e-6 * C[0]
+        missing = (1 + kappa**2) * C - hops - X
+        own = (_source(law, C[0] + h, C) - X) / h
         slopes = _stiffness(law, C)
         own[0] += slopes[0]
         slopes[0] = 0
@@ -229,7 +234,7 @@ def _stiffness(law: Law, C: Array) -> Array:
 
 
 def _growth(law: Law, S: Array) -> float:
-    """ln of the largest mu, with S(L + 1) = S(L - 1)."""
+    """Logarithm of the largest mu, with S(L + 1) = S(L - 1)."""
     from scipy.linalg import eigh_tridiagonal
     from scipy.optimize import brentq
 
@@ -245,10 +250,10 @@ def _growth(law: Law, S: Array) -> float:
 
     def excess(mu: float) -> float:
         last = len(S) - 1
-        (top,) = eigh_tridiagonal(
+        largest = eigh_tridiagonal(
             S - kappa**2, kappa * mu * hop, eigvals_only=True, select="i", select_range=(last, last)
         )
-        return top - mu**2
+        return float(np.asarray(largest)[0]) - mu**2
 
     ends = (kappa + low) * (1 - 1e-12), (kappa + high) * (1 + 1e-12)
-    return float(np.log(brentq(excess, *ends, xtol=1e-14, rtol=1e-13)))  # pyright: ignore[reportArgumentType]
+    return float(np.log(brentq(excess, ends[0], ends[1], xtol=1e-14, rtol=1e-13)))  # pyright: ignore
