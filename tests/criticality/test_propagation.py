@@ -74,13 +74,12 @@ def test_next_factors_are_expected_without_bias(activation, C_W):
     ahead = np.stack([three[f"{rate}_GW"] - later[f"{rate}_GW"] for rate in rates])
     difference = (grown - ahead) / spec.counts
     error = difference.std(axis=1) / np.sqrt(15)
-    print(difference.mean(axis=1), error)
     assert np.all(np.abs(difference.mean(axis=1)) < 4 * error + 1e-7)
     assert np.all(error < 0.01)
 
 
 def test_tables():
-    for name in ("tanh", "erf", "sin", "gelu", "softplus"):
+    for name in ("tanh", "erf"):
         phi = resolved(name)
         coefficients, span = tables(phi, 0.418)
         q = np.exp(np.linspace(*span, 301))
@@ -91,6 +90,7 @@ def test_tables():
     np.testing.assert_allclose(series(coefficients, span, np.array([1e-9, 3.0, 1e9])), [[0.5] * 3, [0.5] * 3, [0] * 3])
 
 
+@pytest.mark.slow
 def test_networks_do_not_depend_on_their_company(monkeypatch):
     spec, half = narrow("tanh"), PropagationSpec("tanh", 2, 8, 5, 4096, 8)
     sums, _ = block(spec, 1.5, 0.1, PAIR, burn=0, window=4)
