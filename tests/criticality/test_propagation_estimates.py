@@ -6,7 +6,7 @@ from propagated import measured, pull
 
 from nnqft.criticality import corrected, finite_width
 from nnqft.criticality.propagation import PropagationSpec
-from nnqft.criticality.propagation_decay import NO_SIGNAL, decay_scale, fit_window
+from nnqft.criticality.propagation_decay import NO_SCALE, NO_SIGNAL, decay_scale, fit_window
 from nnqft.criticality.propagation_estimates import MERGED, estimates
 from nnqft.criticality.propagation_reference import reference
 from nnqft.criticality.scale_invariant import kernel_moments, relative_variance
@@ -108,11 +108,16 @@ def test_errors_are_scatter():
 
 def test_decays():
     """y = y_inf + A e^{-l / xi} with a faster mode that is gone at 3 xi, and with noise."""
-    layers = fit_window(5.0, 40)
-    assert layers == range(15, 31)
-    assert fit_window(1.2, 40) == range(4, 10)
-    assert fit_window(8.0, 40) == "depth 40 is below the 48 layers that a fit needs"
     depth = np.arange(41.0)
+    pure = np.exp(-depth / 5.0)
+    layers = fit_window(5.0, pure, 1.0)
+    assert layers == range(15, 31)
+    assert fit_window(5.0, pure, None) == range(15, 41)
+    assert fit_window(1.2, np.exp(-depth / 1.2), 1.0) == range(4, 10)
+    assert fit_window(8.0, np.exp(-depth / 8.0), None) == "depth 40 is below the 48 layers that a fit needs"
+    lingering = fit_window(5.0, pure / (pure + 0.4), None)
+    assert 20 <= lingering.start <= 25
+    assert fit_window(np.inf, pure, None) == NO_SCALE
     clean = np.tile(0.4 + 0.5 * np.exp(-depth / 5.5) + 2 * np.exp(-depth / 0.4), (9, 1))
     scale, reason = decay_scale(clean + 1e-15 * np.arange(9)[:, None], layers, 5.0, None)
     np.testing.assert_allclose(scale, 5.5, rtol=1e-5)

@@ -22,7 +22,7 @@ def extrapolated(values, errors, widths, powers=2):
 
 
 def test_rates_at_all_widths():
-    """Uncorrected rates fail at every width, corrected ones from n = 160 on; the limit of n (lambda - chi) is theirs."""
+    """Uncorrected rates fail at every width, corrected ones below n = 160; their limit is that of n (lambda - chi)."""
     at = corrected("tanh", np.sqrt(1.5), np.sqrt(BIAS))
     runs = [measured("tanh", 1.5, BIAS, float(at.q_star), n, 60, 40_000, seed=n) for n in WIDTHS]
     for rate, infinite, shift in (("par", at.chi_par, at.d_par), ("perp", at.chi_perp, at.d_perp)):
@@ -49,15 +49,16 @@ def test_erf():
 def test_chaotic_phase():
     """chi_c = exp(-1 / 11.796) at infinite width, from the response and from the decay of correlations."""
     at = mean_field("tanh", np.sqrt(2.5), np.sqrt(BIAS))
-    kernel = float(at.q_star) * np.array([[1.0, 0.95], [0.95, 1.0]])
-    widths, rates, errors = (250, 500, 1000), [], []
+    kernel = float(at.q_star) * np.array([[1.0, 0.9], [0.9, 1.0]])
+    widths, rates, errors = (300, 1000), [], []
     for width in widths:
-        found = measured("tanh", 2.5, BIAS, kernel, width, 110, 6000, seed=width)
+        found = measured("tanh", 2.5, BIAS, kernel, width, 110, 5000, seed=width)
         rates.append(found["lambda_pair"].value)
         errors.append(found["lambda_pair"].stderr)
         assert found["lambda_pair"].trusted
         decay = found["xi_c_decay"]
-        assert decay.stderr < 0.2 * decay.value
+        print(found["xi_c"].value, decay.value, decay.stderr)
+        assert decay.stderr < 0.25 * decay.value
         assert abs(pull(decay, found["xi_c"].value)) < 3.5
     limit, error, _ = extrapolated(np.array(rates), np.array(errors), widths)
     assert error < 5e-4
