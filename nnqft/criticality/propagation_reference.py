@@ -41,7 +41,7 @@ class Tables(NamedTuple):
 class Reference:
     """centre (depth + 1, P): K of every layer at infinite width. burn, window (3,): of the rates par, perp, pair.
 
-    See :func:`reference`.
+    See :func:`prepared`.
     """
 
     centre: Array
@@ -51,7 +51,7 @@ class Reference:
     mean_field: MeanField
 
 
-def reference(activation: Activation | str, depth: int, sigma_w: float, sigma_b: float, kernel: ArrayLike) -> Reference:
+def prepared(activation: Activation | str, depth: int, sigma_w: float, sigma_b: float, kernel: ArrayLike) -> Reference:
     """From the first-layer kernel (points, points) or a number.
 
     burn: the layers that lengths (for `pair` lengths and correlations) need to come within SETTLED of the fixed point,

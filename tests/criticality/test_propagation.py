@@ -8,9 +8,9 @@ from propagated import block
 
 from nnqft.criticality import propagation
 from nnqft.criticality.averages import length_averages, line_averages, resolved
-from nnqft.criticality.propagation import PropagationSpec, propagation_block
+from nnqft.criticality.propagation import PropagationSpec, propagation_block, reference
 from nnqft.criticality.propagation_layer import series
-from nnqft.criticality.propagation_reference import reference, tables
+from nnqft.criticality.propagation_reference import tables
 from nnqft.nets.activations import ACTIVATIONS
 
 PAIR = np.array([[1.0, 0.5], [0.5, 0.8]])
@@ -33,7 +33,6 @@ def derivative(entry, change, row):
 def test_responses_are_derivatives_along_the_same_normals():
     sums, known = block(narrow("tanh"), 1.8, 0.1, PAIR, burn=0, window=4)
     rate = known.tables.rate**4
-    # K_12 such that z_2's independent part stays: only K_11 is looked at
     np.testing.assert_allclose(sums["par_W"] * rate[0], derivative(0, np.diag([1.0, 0.0]), 4), rtol=1e-3)
     np.testing.assert_allclose(sums["pair_W"] * rate[2], derivative(1, 1 - np.eye(2), 4), rtol=1e-3)
     assert sums["par_count"].sum() == sums["pair_count"].sum() == 8192
@@ -124,8 +123,8 @@ def test_dead_and_parallel_neurons_stay_finite():
 
 
 def test_refusals():
-    known = reference("tanh", 3, 1.0, 0.1, 1.0)
     spec = PropagationSpec("tanh", 1, 8, 3, 16, 4)
+    known = reference(spec, 1.0, 0.1, 1.0)
     args = np.zeros(2, dtype=np.uint32), np.ones((1, 1)), known.centre, 1.0, 0.1
     with pytest.raises(ValueError, match="windows must be"):
         propagation_block(spec, *args, known.burn, np.array([8, 33, 8]), known.tables)

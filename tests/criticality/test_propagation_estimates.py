@@ -5,10 +5,9 @@ import pytest
 from propagated import measured, pull
 
 from nnqft.criticality import corrected, finite_width
-from nnqft.criticality.propagation import PropagationSpec
+from nnqft.criticality.propagation import PropagationSpec, reference
 from nnqft.criticality.propagation_decay import NO_SCALE, NO_SIGNAL, decay_scale, fit_window
 from nnqft.criticality.propagation_estimates import MERGED, estimates
-from nnqft.criticality.propagation_reference import reference
 from nnqft.criticality.scale_invariant import kernel_moments, relative_variance
 from nnqft.estimation.jackknife import stderr
 
@@ -71,6 +70,7 @@ def synthetic(rng, groups=24):
     """Sums of a spec of 2 points, 2 layers from Gaussian d and weights: what is estimated is known."""
     spec = PropagationSpec("tanh", 2, 10, 1, groups * 50, groups)
     d = rng.standard_normal((groups, 50, 3)) @ np.array([[1.0, 0.3, 0.0], [0.0, 0.7, 0.2], [0.0, 0.0, 0.5]])
+    d = d + np.array([0.7, 0.0, -0.4])
     left, right = np.triu_indices(3)
     sums = {name: np.zeros((groups, *shape)) for name, shape in spec.layout.items()}
     sums["shift"][:, 1] = d.sum(axis=1)
@@ -81,7 +81,7 @@ def synthetic(rng, groups=24):
         parts = W, (G + 0.1 * W) * W, W**2, np.ones_like(W)
         sums |= {f"{rate}_{k}": v.sum(axis=1) for k, v in zip(("W", "GW", "WW", "count"), parts, strict=True)}
     sums |= {f"{r}_{k}": np.full(groups, 50.0) for r in ("par", "perp") for k in ("log", "log_count")}
-    return estimates(spec, sums, spec.counts, reference("tanh", 1, np.sqrt(2.5), np.sqrt(BIAS), PAIR))
+    return estimates(spec, sums, spec.counts, reference(spec, np.sqrt(2.5), np.sqrt(BIAS), PAIR))
 
 
 def test_errors_are_scatter():
