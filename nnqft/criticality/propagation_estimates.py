@@ -63,7 +63,7 @@ def estimates(
     for k, rate in enumerate(RATES[: 2 + (spec.points > 1)]):
         found |= _rate(spec, every, rate, int(reference.burn[k]), int(reference.window[k]))
     if spec.points > 1 and not chaotic:
-        found["lambda_pair"] = _missing(len(count), MERGED)
+        found["lambda_pair"] = found["share_pair"] = _missing(len(count), MERGED)
     elif spec.points > 1 and every["pair_clamped"][0] > 0 and found["lambda_pair"].trusted:
         found["lambda_pair"] = _estimate(_stacked(found["lambda_pair"]), CLAMPED)
     found["xi_q"] = _scale(found["lambda_par"])
