@@ -4,7 +4,7 @@ import json
 from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -116,10 +116,7 @@ class Perceptron(CriticalCell):
     @cached_property
     def theory(self) -> "Reference":
         """The infinite-width quantities that statistics are taken with."""
-        from nnqft.criticality.propagation_reference import reference
-
-        a = self.architecture
-        return reference(a.activation, a.depth, a.sigma_w, a.sigma_b, self.first)
+        return _theory(self.architecture)
 
     def draw(self, block: int, centre: Array, scale: Array) -> Block:
         """The statistics of one block."""
@@ -197,6 +194,14 @@ class Dynamics(CriticalCell):
 
         found = dynamics_block(self.spec, self.key(block), *self.law, rate=float(scale[0]))
         return packed(found, self.spec.layout, self.spec.counts)
+
+
+@lru_cache(maxsize=1024)
+def _theory(a: Architecture) -> "Reference":
+    """The same at all widths."""
+    from nnqft.criticality.propagation_reference import prepared
+
+    return prepared(a.activation, a.depth, a.sigma_w, a.sigma_b, first_kernel(a.x, a.sigma_w, a.sigma_b))
 
 
 def critical_cell(scan: Scan, a: Architecture, width: int) -> CriticalCell:

@@ -40,7 +40,7 @@ from nnqft.criticality.propagation_layer import (
     statistics,
     upper_factor,
 )
-from nnqft.criticality.propagation_reference import Tables
+from nnqft.criticality.propagation_reference import Reference, Tables, prepared
 from nnqft.nets.activations import Activation
 from nnqft.nets.factor import gram, stored
 from nnqft.nets.registry import activations
@@ -100,6 +100,11 @@ def scalars(points: int) -> tuple[str, ...]:
     return (*found, "pair_clamped") if points > 1 else tuple(found)
 
 
+def reference(spec: PropagationSpec, sigma_w: float, sigma_b: float, kernel: NDArray[np.float64] | float) -> Reference:
+    """What :func:`propagation_block` and the estimates need from infinite width: see `prepared`."""
+    return prepared(spec.activation, spec.depth, sigma_w, sigma_b, kernel)
+
+
 def propagation_block(
     spec: PropagationSpec,
     key: NDArray[np.uint32],
@@ -114,8 +119,8 @@ def propagation_block(
     """Draw the networks and return float64 sums (subbatches, *shape) as in `spec.layout`.
 
     kernel (points, points): K^(1); centre (depth + 1, P), packed: what is subtracted from Khat; burn, window (3,): of
-    the rates par, perp, pair. All come from :func:`nnqft.criticality.propagation_reference.reference`. Row l of sums
-    (depth + 1, ...) belongs to z^(l+1); the first is exact. One compilation serves all laws, keys and numbers of
+    the rates par, perp, pair. All come from :func:`reference`. Row l of sums (depth + 1, ...) belongs to z^(l+1);
+    the first is exact. One compilation serves all laws, keys and numbers of
     networks; network m of a block depends on the key, m and the shape alone.
 
     `tangent_log`, `par_log` and `perp_log` hold ln g - g / E[g | below] + 1, whose expectation is that of ln g.

@@ -1,7 +1,12 @@
-"""Depth scales from decays: y_l = y_inf + A e^{-l / xi} fitted to layers 3 xi to 6 xi.
+"""Depth scales from decays: y_l = y_inf + A e^{-l / xi}, fitted to layers from 3 xi to 6 xi, or on to the last one.
 
-Before 3 xi the decay is not exponential (nnqft.criticality.fixed_points: a fit to layers 8 to 14 is off by 30% where
-xi = 16); after 6 xi what is left is e^-6. The window is set by the infinite-width xi.
+Where y_inf is known (c = 1) the fit ends at 6 xi, because in deep layers E (1 - c) comes from few networks; otherwise
+the deepest layers fix y_inf.
+
+The decay must be exponential by then: at infinite width its local scale -1 / ln [(y_{l+1} - y*) / (y_l - y*)] is within
+LOCAL of xi from the first fitted layer on. (nnqft.criticality.fixed_points: tanh at xi = 16 is off by 30% in layers 8
+to 14; a pair that starts near c = 1 in the chaotic phase lingers there.) The window is chosen by infinite-width
+theory alone, the fit knows nothing of it.
 """
 
 from typing import Any
@@ -12,8 +17,12 @@ from scipy.optimize import minimize_scalar
 from nnqft.criticality.averages import Array
 from nnqft.estimation.jackknife import stderr
 
-FROM, TO = 3.0, 6.0
-"""The window in units of xi."""
+START, LENGTH = 3.0, 3.0
+"""The window in units of xi: it starts there at the earliest, and is at least so long."""
+LOCAL = 0.03
+"""Relative distance of the local scale from xi at infinite width."""
+RESOLVED = 1e-8
+"""Distances from the limit below which their ratios mean nothing, relative to the first one."""
 LAYERS = 6
 """The window holds at least so many layers."""
 SIGNAL = 3.0
@@ -25,13 +34,20 @@ NO_SIGNAL = "the change over the fitted layers is below 3 errors"
 NO_DECAY = "no exponential decay within a factor 5 of the infinite-width scale"
 
 
-def fit_window(xi: float, depth: int) -> range | str:
-    """Rows of the layers to fit, or the reason why there are none."""
+def fit_window(xi: float, distance: Array, limit: float | None) -> range | str:
+    """Rows of the layers to fit, or the reason why there are none; distance (depth + 1,): y - y* at infinite width."""
     if not (np.isfinite(xi) and xi > 0):
         return NO_SCALE
-    first = int(np.ceil(FROM * xi))
-    last = max(int(np.floor(TO * xi)), first + LAYERS - 1)
-    return range(first, last + 1) if last <= depth else f"depth {depth} is below the {last} layers that a fit needs"
+    depth, size = len(distance) - 1, np.abs(distance)
+    known = size[1:] > RESOLVED * max(float(size.max()), RESOLVED)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        local = -1 / np.log(np.where(known, distance[1:] / distance[:-1], np.nan))
+    curved = np.flatnonzero(known & ~(np.abs(local / xi - 1) < LOCAL))
+    first = max(int(np.ceil(START * xi)), int(curved[-1]) + 1 if curved.size else 0)
+    last = max(int(np.floor(first + LENGTH * xi)), first + LAYERS - 1)
+    if last <= depth:
+        return range(first, (depth if limit is None else last) + 1)
+    return f"depth {depth} is below the {last} layers that a fit needs"
 
 
 def decay_scale(values: Array, layers: range, xi: float, limit: float | None) -> tuple[Array, str]:

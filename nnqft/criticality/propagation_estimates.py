@@ -63,7 +63,7 @@ def estimates(
     for k, rate in enumerate(RATES[: 2 + (spec.points > 1)]):
         found |= _rate(spec, every, rate, int(reference.burn[k]), int(reference.window[k]))
     if spec.points > 1 and not chaotic:
-        found["lambda_pair"] = _missing(len(count), MERGED)
+        found["lambda_pair"] = found["share_pair"] = _missing(len(count), MERGED)
     elif spec.points > 1 and every["pair_clamped"][0] > 0 and found["lambda_pair"].trusted:
         found["lambda_pair"] = _estimate(_stacked(found["lambda_pair"]), CLAMPED)
     found["xi_q"] = _scale(found["lambda_par"])
@@ -131,14 +131,15 @@ def _decays(spec: PropagationSpec, found: dict[str, Estimate], reference: Refere
     """xi_q_decay and, for two points, xi_c_decay."""
     at = reference.mean_field
     fits: dict[str, Estimate] = {}
-    wanted: list[tuple[str, Array, float, float, float | None]] = []
-    wanted.append(("xi_q_decay", _stacked(found["K"])[..., 0], float(at.xi_q), float(at.xi_q), None))
+    q, centre = float(at.q_star), reference.centre
+    wanted: list[tuple[str, Array, Array, float, float | None]] = []
+    wanted.append(("xi_q_decay", _stacked(found["K"])[..., 0], centre[:, 0] - q, float(at.xi_q), None))
     if spec.points > 1:
         limit = 1.0 if float(at.c_star) == 1 else None
-        slowest = max(float(at.xi_c), float(at.xi_q))
-        wanted.append(("xi_c_decay", _stacked(found["correlation"])[..., 0], float(at.xi_c), slowest, limit))
-    for name, values, xi, slowest, limit in wanted:
-        layers = fit_window(slowest, spec.depth)
+        distance = centre[:, 1] / np.sqrt(centre[:, 0] * centre[:, spec.points]) - float(at.c_star)
+        wanted.append(("xi_c_decay", _stacked(found["correlation"])[..., 0], distance, float(at.xi_c), limit))
+    for name, values, distance, xi, limit in wanted:
+        layers = fit_window(xi, distance, limit)
         if isinstance(layers, str):
             fits[name] = _missing(len(values) - 1, layers)
         else:

@@ -29,7 +29,7 @@ SHORTEST, LONGEST = 4, 32
 class Tables(NamedTuple):
     """coefficients (3, TERMS): Chebyshev series in ln q of chi_par / C_W, X / C_W, X' / C_W; span (2,): of ln q.
 
-    rate (3,): infinite-width chi_par, chi_perp, chi_c, by which products of factors are divided; 1 where unknown.
+    rate (3,): infinite-width |chi_par|, chi_perp, chi_c, by which products of factors are divided; 1 where unknown.
     """
 
     coefficients: Any
@@ -41,7 +41,7 @@ class Tables(NamedTuple):
 class Reference:
     """centre (depth + 1, P): K of every layer at infinite width. burn, window (3,): of the rates par, perp, pair.
 
-    See :func:`reference`.
+    See :func:`prepared`.
     """
 
     centre: Array
@@ -51,7 +51,7 @@ class Reference:
     mean_field: MeanField
 
 
-def reference(activation: Activation | str, depth: int, sigma_w: float, sigma_b: float, kernel: ArrayLike) -> Reference:
+def prepared(activation: Activation | str, depth: int, sigma_w: float, sigma_b: float, kernel: ArrayLike) -> Reference:
     """From the first-layer kernel (points, points) or a number.
 
     burn: the layers that lengths (for `pair` lengths and correlations) need to come within SETTLED of the fixed point,
@@ -70,7 +70,7 @@ def reference(activation: Activation | str, depth: int, sigma_w: float, sigma_b:
         K.append(kernel_map(phi, K[-1], sigma_w, sigma_b))
     layers, at = np.array(K), mean_field(phi, sigma_w, sigma_b)
     found = np.array([float(at.chi_par), float(at.chi_perp), float(at.chi_c)])
-    rate = np.where(np.isfinite(found) & (found > 0), found, 1.0)
+    rate = np.where(np.isfinite(found) & (found != 0), np.abs(found), 1.0)
     burn, window = _schedule(layers, at)
     return Reference(pack(layers), burn, window, Tables(*tables(phi, float(at.q_star)), rate), at)
 

@@ -2,15 +2,14 @@
 
 import numpy as np
 
-from nnqft.criticality.propagation import PropagationSpec, propagation_block
+from nnqft.criticality.propagation import PropagationSpec, propagation_block, reference
 from nnqft.criticality.propagation_estimates import estimates
-from nnqft.criticality.propagation_reference import reference
 
 
 def block(spec, C_W, C_b, kernel, seed=1, burn=None, window=None):
     """(sums, reference)."""
     kernel = np.atleast_2d(np.asarray(kernel, dtype=np.float64))
-    known = reference(spec.activation, spec.depth, np.sqrt(C_W), np.sqrt(C_b), kernel)
+    known = reference(spec, np.sqrt(C_W), np.sqrt(C_b), kernel)
     key = np.array([seed, 77], dtype=np.uint32)
     law = kernel, known.centre, np.sqrt(C_W), np.sqrt(C_b)
     burn, window = known.burn if burn is None else burn, known.window if window is None else window
