@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnqft.core.errors import InputError
-from nnqft.core.normals import normals, subkey
+from nnqft.core.normals import normal_pairs, subkey
 from nnqft.nets.activations import Activation
 from nnqft.nets.registry import activations
 from nnqft.training.datasets import Data, dataset
@@ -272,7 +272,8 @@ def _layer(
     sigma_b: jax.Array,
 ) -> tuple[jax.Array, jax.Array]:
     """W (fan_in, fan_out) and b (fan_out,), the last of fan_in + 1 rows of normals."""
-    draw = jnp.stack(normals(subkey(key, layer), network[None], fan_in + 1, fan_out), axis=-1)[0]  # pyright: ignore[reportArgumentType]
+    pairs = normal_pairs(subkey(key, layer), network[None], fan_in + 1, fan_out)[..., 0]  # pyright: ignore[reportArgumentType]
+    draw = jnp.stack([pairs.real, pairs.imag], axis=1).reshape(-1, fan_in + 1)[:fan_out].T
     return draw[:-1] * (sigma_w / jnp.float32(np.sqrt(fan_in))), draw[-1] * sigma_b
 
 
