@@ -131,7 +131,7 @@ def training_block(spec: TrainingSpec, key: NDArray[np.uint32], sigma_w: float, 
         start = initial(spec, key, network, sigma_w, sigma_b)
         runs = [descend(unit, spec.steps, start, x, y, x_test, y_test, np.float32(rate)) for rate in spec.rates]
         losses = np.array([run[0] for run in runs], dtype=np.float64)
-        finite = np.isfinite(losses).all(axis=1)
+        finite = np.asarray(np.isfinite(losses).all(axis=1))
         final = np.where(finite, losses[:, -1], np.nan)
         best = int(np.nanargmin(final)) if finite.any() else 0
         guess = 1 / data.classes
@@ -165,14 +165,12 @@ def initial(spec: TrainingSpec, key: NDArray[np.uint32], network: int, sigma_w: 
     d_in, n, classes = data.x_train.shape[1], spec.width, data.classes
     numbers = (jnp.asarray(key), np.uint32(network))
     sigmas = (np.float32(sigma_w), np.float32(sigma_b))
-    first = _layer(d_in, n, *numbers, np.uint32(1), *sigmas)
-    last = _layer(n, classes, *numbers, np.uint32(0), *sigmas)
+    first_w, first_b = _layer(d_in, n, *numbers, np.uint32(1), *sigmas)
+    last_w, last_b = _layer(n, classes, *numbers, np.uint32(0), *sigmas)
     hidden = [_layer(n, n, *numbers, np.uint32(layer), *sigmas) for layer in range(2, spec.depth + 1)]
-    stacked = [np.stack(part) for part in zip(*hidden, strict=True)] or [
-        np.zeros((0, n, n), np.float32),
-        np.zeros((0, n), np.float32),
-    ]
-    return Parameters(*first, jnp.asarray(stacked[0]), jnp.asarray(stacked[1]), *last)
+    hidden_w = np.array([w for w, _ in hidden], dtype=np.float32).reshape(-1, n, n)
+    hidden_b = np.array([b for _, b in hidden], dtype=np.float32).reshape(-1, n)
+    return Parameters(first_w, first_b, jnp.asarray(hidden_w), jnp.asarray(hidden_b), last_w, last_b)
 
 
 def logits(unit: Activation, parameters: Parameters, x: jax.Array) -> jax.Array:
@@ -220,21 +218,21 @@ def initial_gradients(parameters: Parameters, x: jax.Array, y: jax.Array, unit: 
 
     In float64 layer by layer: gradients that shrink by chi_perp a layer leave the range of float32 squared.
     """
-    wide = Parameters(*(np.asarray(part, dtype=np.float64) for part in parameters))
-    values, slopes = [np.asarray(x, dtype=np.float64)], []
-    for w, b in [(wide.first_w, wide.first_b), *zip(wide.hidden_w, wide.hidden_b, strict=True)]:
+    first_w, first_b, hidden_w, hidden_b, last_w, last_b = (np.asarray(part, dtype=np.float64) for part in parameters)
+    values, slopes = [jnp.asarray(x, dtype=jnp.float64)], []
+    for w, b in [(first_w, first_b), *zip(hidden_w, hidden_b, strict=True)]:
         value, slope = _forward(unit, values[-1], w, b)
         values.append(value)
         slopes.append(slope)
-    delta = _error(values[-1], wide.last_w, wide.last_b, y)
+    delta = _error(values[-1], last_w, last_b, y)
     squares = []
-    for w, slope in zip([wide.last_w, *wide.hidden_w[::-1]], slopes[::-1], strict=True):
+    for w, slope in zip([last_w, *hidden_w[::-1]], slopes[::-1], strict=True):
         delta, square = _backward(delta, w, slope)
         squares.append(float(square))
     return np.array(squares[::-1])
 
 
-def _affine(a: jax.Array, w: jax.Array, b: jax.Array) -> jax.Array:
+def _affine(a: jax.Array, w: jax.Array | Array, b: jax.Array | Array) -> jax.Array:
     """Full float32 products on every device."""
     return jnp.matmul(a, w, precision=jax.lax.Precision.HIGHEST) + b
 
@@ -244,19 +242,19 @@ def _plain(unit: Activation) -> Unit:
 
 
 @partial(jax.jit, static_argnames="unit")
-def _forward(unit: Activation, h: jax.Array, w: jax.Array, b: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _forward(unit: Activation, h: jax.Array, w: Array, b: Array) -> tuple[jax.Array, jax.Array]:
     z = _affine(h, w, b)
     return jax.jvp(_plain(unit), (z,), (jnp.ones_like(z),))
 
 
 @jax.jit
-def _error(h: jax.Array, w: jax.Array, b: jax.Array, y: jax.Array) -> jax.Array:
+def _error(h: jax.Array, w: Array, b: Array, y: jax.Array) -> jax.Array:
     z = _affine(h, w, b)
     return jax.nn.softmax(z, axis=1) - jax.nn.one_hot(y, z.shape[1], dtype=z.dtype)
 
 
 @jax.jit
-def _backward(delta: jax.Array, w: jax.Array, slope: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _backward(delta: jax.Array, w: Array, slope: jax.Array) -> tuple[jax.Array, jax.Array]:
     new = jnp.matmul(delta, w.T, precision=jax.lax.Precision.HIGHEST) * slope
     return new, jnp.sum(new**2)
 
