@@ -84,6 +84,7 @@ class TrainingSpec:
             "loss": (self.record,),
             "final_losses": (len(self.rates),),
             "gradient_ratio": (),
+            "gradient_rate": (),
             "rate": (),
             "finite": (),
         }
@@ -115,13 +116,15 @@ def training_block(spec: TrainingSpec, key: NDArray[np.uint32], sigma_w: float, 
     accuracy, test_accuracy: part of the points classified rightly after the last step by the rate of smallest final
     loss. `rate`: that rate's index. loss: its losses at spec.recorded. final_losses: of every rate, NaN where a loss
     on the way was not finite; such a rate is never the best unless all are. Then `finite` is 0 (else 1), and the
-    network counts as not trained: accuracies are those of a blind guess, 1 / classes. gradient_ratio: before training,
+    network counts as not trained: accuracies are those of a blind guess, 1 / classes. Before training,
 
-        sum_a |dE_a / dz_a^(1)|^2 / sum_a |dE_a / dz_a^(depth)|^2 ~ chi_perp^(depth - 1)
+        gradient_ratio = g_1 / g_depth,  g_l = sum_a |dE_a / dz_a^(l)|^2,    g_l = C_W <phi'^2>_(q^(l)) g_(l+1)
 
-    over training points a, each with its own loss E_a: point by point, a layer's gradient in its weights is this times
-    the length of what enters the layer, which is at q*. The gradient of the mean loss is not that simple: where
-    c* = 1, points become alike and their contributions cancel.
+    in mean-field theory, over training points a, each with its own loss E_a; point by point, the gradient in a layer's
+    weights is this times the length of what enters the layer. So the ratio is chi_perp^(depth - 1) up to a factor from
+    the first layers, where q is not yet q*. gradient_rate leaves them out: [ln g_m - ln g_depth] / (depth - m) with m
+    the middle layer, which is ln chi_perp = -1 / xi_grad (theirs); NaN for one layer. The gradient of the mean loss is
+    not that simple: where c* = 1, points become alike and their contributions cancel.
     """
     data = dataset(spec.data)
     x, y, x_test, y_test = _arrays(spec.data)
@@ -141,7 +144,8 @@ def training_block(spec: TrainingSpec, key: NDArray[np.uint32], sigma_w: float, 
             "test_accuracy": float(runs[best][2]) if finite[best] else guess,
             "loss": losses[best, spec.recorded],
             "final_losses": final,
-            "gradient_ratio": gradients[0] / gradients[-1],
+            "gradient_ratio": gradient_ratio(gradients),
+            "gradient_rate": gradient_rate(gradients),
             "rate": best,
             "finite": finite[best],
         }
@@ -230,6 +234,19 @@ def initial_gradients(parameters: Parameters, x: jax.Array, y: jax.Array, unit: 
         delta, square = _backward(delta, w, slope)
         squares.append(float(square))
     return np.array(squares[::-1])
+
+
+def gradient_ratio(squares: Array, layer: int = 1) -> float:
+    """g_layer / g_depth of squares (depth,); NaN where a gradient vanishes, as in a dead relu network."""
+    first, last = float(squares[layer - 1]), float(squares[-1])
+    return first / last if first > 0 and last > 0 else float("nan")
+
+
+def gradient_rate(squares: Array) -> float:
+    """The slope of ln g_l against depth - l over the deeper half of the layers; NaN for one layer."""
+    depth = len(squares)
+    middle = (depth + 1) // 2
+    return float(np.log(gradient_ratio(squares, middle)) / (depth - middle)) if depth > 1 else float("nan")
 
 
 def _affine(a: jax.Array, w: jax.Array | Array, b: jax.Array | Array) -> jax.Array:
