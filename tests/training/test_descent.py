@@ -10,7 +10,15 @@ from nnqft.core.hashing import block_key
 from nnqft.criticality import mean_field
 from nnqft.nets.activations import ACTIVATIONS
 from nnqft.training.datasets import dataset
-from nnqft.training.descent import TrainingSpec, descend, initial, initial_gradients, training_block
+from nnqft.training.descent import (
+    TrainingSpec,
+    descend,
+    gradient_rate,
+    gradient_ratio,
+    initial,
+    initial_gradients,
+    training_block,
+)
 
 KEY = block_key({"test": "training"}, 0)
 SPEC = TrainingSpec("clusters", "tanh", 64, 3, 6, (0.05, 0.005), 3, 4)
@@ -85,6 +93,14 @@ def test_the_gradient_by_hand_is_that_of_finite_differences():
                 around.append(by_hand(layers, 0.1, "tanh", 0)[0][0])
             values[entry] = kept
             assert (around[0] - around[1]) / 2e-5 == pytest.approx(slope[entry], rel=1e-6, abs=1e-10)
+
+
+def test_the_rate_of_gradients_is_that_of_the_deeper_half():
+    squares = np.array([7.0, 7.0, 7.0, 8.0, 4.0, 2.0, 1.0])
+    assert gradient_rate(squares) == pytest.approx(np.log(2))
+    assert gradient_ratio(squares) == 7
+    assert np.isnan(gradient_rate(np.ones(1)))
+    assert np.isnan(gradient_ratio(np.array([0.0, 1.0])))
 
 
 def test_lengths_of_the_initial_network_follow_mean_field_theory():
