@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnqft.core.errors import InputError
-from nnqft.core.normals import normals, subkey
+from nnqft.core.normals import normal_pairs, subkey
 from nnqft.nets.activations import Activation
 from nnqft.nets.registry import activations
 from nnqft.training.datasets import Data, dataset
@@ -84,6 +84,7 @@ class TrainingSpec:
             "loss": (self.record,),
             "final_losses": (len(self.rates),),
             "gradient_ratio": (),
+            "gradient_rate": (),
             "rate": (),
             "finite": (),
         }
@@ -115,13 +116,15 @@ def training_block(spec: TrainingSpec, key: NDArray[np.uint32], sigma_w: float, 
     accuracy, test_accuracy: part of the points classified rightly after the last step by the rate of smallest final
     loss. `rate`: that rate's index. loss: its losses at spec.recorded. final_losses: of every rate, NaN where a loss
     on the way was not finite; such a rate is never the best unless all are. Then `finite` is 0 (else 1), and the
-    network counts as not trained: accuracies are those of a blind guess, 1 / classes. gradient_ratio: before training,
+    network counts as not trained: accuracies are those of a blind guess, 1 / classes. Before training,
 
-        sum_a |dE_a / dz_a^(1)|^2 / sum_a |dE_a / dz_a^(depth)|^2 ~ chi_perp^(depth - 1)
+        gradient_ratio = g_1 / g_depth,  g_l = sum_a |dE_a / dz_a^(l)|^2,    g_l = C_W <phi'^2>_(q^(l)) g_(l+1)
 
-    over training points a, each with its own loss E_a: point by point, a layer's gradient in its weights is this times
-    the length of what enters the layer, which is at q*. The gradient of the mean loss is not that simple: where
-    c* = 1, points become alike and their contributions cancel.
+    in mean-field theory, over training points a, each with its own loss E_a; point by point, the gradient in a layer's
+    weights is this times the length of what enters the layer. So the ratio is chi_perp^(depth - 1) up to a factor from
+    the first layers, where q is not yet q*. gradient_rate leaves them out: [ln g_m - ln g_depth] / (depth - m) with m
+    the middle layer, which is ln chi_perp = -1 / xi_grad (theirs); NaN for one layer. The gradient of the mean loss is
+    not that simple: where c* = 1, points become alike and their contributions cancel.
     """
     data = dataset(spec.data)
     x, y, x_test, y_test = _arrays(spec.data)
@@ -131,7 +134,7 @@ def training_block(spec: TrainingSpec, key: NDArray[np.uint32], sigma_w: float, 
         start = initial(spec, key, network, sigma_w, sigma_b)
         runs = [descend(unit, spec.steps, start, x, y, x_test, y_test, np.float32(rate)) for rate in spec.rates]
         losses = np.array([run[0] for run in runs], dtype=np.float64)
-        finite = np.isfinite(losses).all(axis=1)
+        finite = np.asarray(np.isfinite(losses).all(axis=1))
         final = np.where(finite, losses[:, -1], np.nan)
         best = int(np.nanargmin(final)) if finite.any() else 0
         guess = 1 / data.classes
@@ -141,7 +144,8 @@ def training_block(spec: TrainingSpec, key: NDArray[np.uint32], sigma_w: float, 
             "test_accuracy": float(runs[best][2]) if finite[best] else guess,
             "loss": losses[best, spec.recorded],
             "final_losses": final,
-            "gradient_ratio": gradients[0] / gradients[-1],
+            "gradient_ratio": gradient_ratio(gradients),
+            "gradient_rate": gradient_rate(gradients),
             "rate": best,
             "finite": finite[best],
         }
@@ -165,14 +169,12 @@ def initial(spec: TrainingSpec, key: NDArray[np.uint32], network: int, sigma_w: 
     d_in, n, classes = data.x_train.shape[1], spec.width, data.classes
     numbers = (jnp.asarray(key), np.uint32(network))
     sigmas = (np.float32(sigma_w), np.float32(sigma_b))
-    first = _layer(d_in, n, *numbers, np.uint32(1), *sigmas)
-    last = _layer(n, classes, *numbers, np.uint32(0), *sigmas)
+    first_w, first_b = _layer(d_in, n, *numbers, np.uint32(1), *sigmas)
+    last_w, last_b = _layer(n, classes, *numbers, np.uint32(0), *sigmas)
     hidden = [_layer(n, n, *numbers, np.uint32(layer), *sigmas) for layer in range(2, spec.depth + 1)]
-    stacked = [np.stack(part) for part in zip(*hidden, strict=True)] or [
-        np.zeros((0, n, n), np.float32),
-        np.zeros((0, n), np.float32),
-    ]
-    return Parameters(*first, jnp.asarray(stacked[0]), jnp.asarray(stacked[1]), *last)
+    hidden_w = np.array([w for w, _ in hidden], dtype=np.float32).reshape(-1, n, n)
+    hidden_b = np.array([b for _, b in hidden], dtype=np.float32).reshape(-1, n)
+    return Parameters(first_w, first_b, jnp.asarray(hidden_w), jnp.asarray(hidden_b), last_w, last_b)
 
 
 def logits(unit: Activation, parameters: Parameters, x: jax.Array) -> jax.Array:
@@ -220,21 +222,34 @@ def initial_gradients(parameters: Parameters, x: jax.Array, y: jax.Array, unit: 
 
     In float64 layer by layer: gradients that shrink by chi_perp a layer leave the range of float32 squared.
     """
-    wide = Parameters(*(np.asarray(part, dtype=np.float64) for part in parameters))
-    values, slopes = [np.asarray(x, dtype=np.float64)], []
-    for w, b in [(wide.first_w, wide.first_b), *zip(wide.hidden_w, wide.hidden_b, strict=True)]:
+    first_w, first_b, hidden_w, hidden_b, last_w, last_b = (np.asarray(part, dtype=np.float64) for part in parameters)
+    values, slopes = [jnp.asarray(x, dtype=jnp.float64)], []
+    for w, b in [(first_w, first_b), *zip(hidden_w, hidden_b, strict=True)]:
         value, slope = _forward(unit, values[-1], w, b)
         values.append(value)
         slopes.append(slope)
-    delta = _error(values[-1], wide.last_w, wide.last_b, y)
+    delta = _error(values[-1], last_w, last_b, y)
     squares = []
-    for w, slope in zip([wide.last_w, *wide.hidden_w[::-1]], slopes[::-1], strict=True):
+    for w, slope in zip([last_w, *hidden_w[::-1]], slopes[::-1], strict=True):
         delta, square = _backward(delta, w, slope)
         squares.append(float(square))
     return np.array(squares[::-1])
 
 
-def _affine(a: jax.Array, w: jax.Array, b: jax.Array) -> jax.Array:
+def gradient_ratio(squares: Array, layer: int = 1) -> float:
+    """g_layer / g_depth of squares (depth,); NaN where a gradient vanishes, as in a dead relu network."""
+    first, last = float(squares[layer - 1]), float(squares[-1])
+    return first / last if first > 0 and last > 0 else float("nan")
+
+
+def gradient_rate(squares: Array) -> float:
+    """The slope of ln g_l against depth - l over the deeper half of the layers; NaN for one layer."""
+    depth = len(squares)
+    middle = (depth + 1) // 2
+    return float(np.log(gradient_ratio(squares, middle)) / (depth - middle)) if depth > 1 else float("nan")
+
+
+def _affine(a: jax.Array, w: jax.Array | Array, b: jax.Array | Array) -> jax.Array:
     """Full float32 products on every device."""
     return jnp.matmul(a, w, precision=jax.lax.Precision.HIGHEST) + b
 
@@ -244,19 +259,19 @@ def _plain(unit: Activation) -> Unit:
 
 
 @partial(jax.jit, static_argnames="unit")
-def _forward(unit: Activation, h: jax.Array, w: jax.Array, b: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _forward(unit: Activation, h: jax.Array, w: Array, b: Array) -> tuple[jax.Array, jax.Array]:
     z = _affine(h, w, b)
     return jax.jvp(_plain(unit), (z,), (jnp.ones_like(z),))
 
 
 @jax.jit
-def _error(h: jax.Array, w: jax.Array, b: jax.Array, y: jax.Array) -> jax.Array:
+def _error(h: jax.Array, w: Array, b: Array, y: jax.Array) -> jax.Array:
     z = _affine(h, w, b)
     return jax.nn.softmax(z, axis=1) - jax.nn.one_hot(y, z.shape[1], dtype=z.dtype)
 
 
 @jax.jit
-def _backward(delta: jax.Array, w: jax.Array, slope: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _backward(delta: jax.Array, w: Array, slope: jax.Array) -> tuple[jax.Array, jax.Array]:
     new = jnp.matmul(delta, w.T, precision=jax.lax.Precision.HIGHEST) * slope
     return new, jnp.sum(new**2)
 
@@ -272,7 +287,8 @@ def _layer(
     sigma_b: jax.Array,
 ) -> tuple[jax.Array, jax.Array]:
     """W (fan_in, fan_out) and b (fan_out,), the last of fan_in + 1 rows of normals."""
-    draw = jnp.stack(normals(subkey(key, layer), network[None], fan_in + 1, fan_out), axis=-1)[0]  # pyright: ignore[reportArgumentType]
+    pairs = normal_pairs(subkey(key, layer), network[None], fan_in + 1, fan_out)[..., 0]  # pyright: ignore[reportArgumentType]
+    draw = jnp.stack([pairs.real, pairs.imag], axis=1).reshape(-1, fan_in + 1)[:fan_out].T
     return draw[:-1] * (sigma_w / jnp.float32(np.sqrt(fan_in))), draw[-1] * sigma_b
 
 

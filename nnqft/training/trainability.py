@@ -54,16 +54,22 @@ def estimates(values: Mapping[str, Array], points: int, test_points: int) -> dic
     """Means over networks with standard errors from statistics (seeds, *shape) of :func:`training_block`.
 
     For every name of `values` but `rate`: `name` and `name_stderr`, averaged over the networks where it is finite (NaN
-    where none is). One network has no scatter: its error is NaN but for accuracies. The error of an accuracy is the
-    larger of the scatter's s / sqrt(seeds) and that of a proportion m among seeds x points answers, the distance from m
-    to the farther end of the one-sigma Wilson interval: 1 / (seeds points + 1) where every answer is right, an "at
-    most". It never vanishes, but both speak of networks like those seen: that another network may fail is what
-    `trained` says, the fraction of networks with training accuracy above TRAINED (none that is not finite), with its
-    one-sigma Wilson interval `trained_low`, `trained_high`.
+    where none is); and `log_gradient_ratio`, the mean logarithm, which unlike the mean is not ruled by rare networks
+    where depth / width is not small. One network has no scatter: its error is NaN but for accuracies.
+
+    The error of an accuracy is the larger of the scatter's s / sqrt(seeds) and that of a proportion m among
+    seeds x points answers, the distance from m to the farther end of the one-sigma Wilson interval:
+    1 / (seeds points + 1) where every answer is right, an "at most". It never vanishes, but both speak of networks like
+    those seen. That another network may fail is what `trained` says: the fraction of networks with training accuracy
+    above TRAINED (those not `finite` count as failures), with its one-sigma Wilson interval `trained_low`,
+    `trained_high`.
 
     points, test_points: how many points the two accuracies are fractions of.
     """
     found: dict[str, Array] = {}
+    values = dict(values)
+    if "gradient_ratio" in values:
+        values["log_gradient_ratio"] = np.log(values["gradient_ratio"])
     trials = {"accuracy": points, "test_accuracy": test_points}
     for name, value in values.items():
         if name == "rate":
