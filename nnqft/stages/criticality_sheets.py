@@ -123,6 +123,7 @@ def scales_sheet(groups: Groups) -> Sheet:
     """Depth scales and exponents of every (architecture, width)."""
     rows, marks = [], []
     for row in criticality_table(groups).records():
+
         def number(name: str, row: dict = row) -> str:
             return with_error(float(row[name]), float(row[f"{name}_stderr"]))
 

@@ -37,7 +37,9 @@ def changed(groups, points, stage, change):
 
 
 def test_every_table_as_csv_and_latex(finished):
-    assert {p.name for p in finished[1].tables.iterdir()} == {f"{t}.{e}" for t in TABLES["cumulants"] for e in ("csv", "tex")}
+    assert {p.name for p in finished[1].tables.iterdir()} == {
+        f"{t}.{e}" for t in TABLES["cumulants"] for e in ("csv", "tex")
+    }
 
 
 def test_cumulants_have_a_row_for_every_cell(finished, groups):

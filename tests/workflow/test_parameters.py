@@ -69,9 +69,7 @@ def test_leaves_do_not_move_with_names_cutoffs_or_replicates():
     renamed = changed("architectures", {f"my-{k}": v for k, v in SCAN["architectures"].items()})
     for scan in (renamed, changed("couplings", "cutoffs", [7, 8]), changed("ensemble", "replicates", 64)):
         after = workflow(scan, "test")
-        assert {k: after.leaf_parameters(k) for k in after.work} == {
-            k: before.leaf_parameters(k) for k in before.work
-        }
+        assert {k: after.leaf_parameters(k) for k in after.work} == {k: before.leaf_parameters(k) for k in before.work}
 
 
 def test_with_a_target_the_replicates_decide_how_many_blocks_there_are():
