@@ -103,9 +103,9 @@ class Perceptron(CriticalCell):
 
     @property
     def neurons(self) -> float:
-        """Work in a block."""
+        """Work in a block: 10 ns for a neuron and point."""
         a = self.architecture
-        return self.block * (self.width * (len(a.x) + 1) * a.depth + 500)
+        return self.block * (self.width * (len(a.x) + 1) * a.depth / 2 + 500)
 
     @property
     def first(self) -> Array:
@@ -160,10 +160,10 @@ class Dynamics(CriticalCell):
 
     @property
     def neurons(self) -> float:
-        """Work in a block: N^2 multiplications count as N^2 / 10 neurons."""
+        """Work in a block: N^2 multiplications count as N^2 / 300 neurons, those of QR as ten times as many."""
         steps = self.architecture.depth + self.spec.burn
-        frame = self.width if self.spec.spectrum else 1
-        return self.block * steps * (self.width**2 * frame / 10 + self.width)
+        products = self.width**3 / 30 if self.spec.spectrum else self.width**2 / 300
+        return self.block * steps * (products + self.width)
 
     @property
     def initial(self) -> float:

@@ -130,8 +130,9 @@ def scales_sheet(groups: Groups) -> Sheet:
         rows.append((
             str(row["architecture"]), str(row["width"]),
             plain(float(row["xi_q"])), plain(float(row["xi_q_corrected"])), number("xi_q_measured"),
-            plain(float(row["xi_c"])), plain(float(row["xi_c_corrected"])), number("xi_c_measured"), plain(float(row["lyapunov_theory"])), number("lyapunov"),
-            number("lyapunov_annealed"), number("critical_sigma_w"), str(row["untrusted"]) or str(row["status"]),
+            plain(float(row["xi_c"])), plain(float(row["xi_c_corrected"])), number("xi_c_measured"),
+            plain(float(row["lyapunov_theory"])), number("lyapunov"), number("lyapunov_annealed"),
+            number("critical_sigma_w"), str(row["untrusted"]) or str(row["status"]),
         ))  # fmt: skip
         marks.append("doubt" if row["untrusted"] else "")
     return sheet(
@@ -210,7 +211,7 @@ def trainability_sheet(maps: Groups) -> Sheet:
     return sheet(
         "Trainability",
         "Depth at which the mean training accuracy falls through one half, in layers and over ξ_c; the largest depth "
-        "with more than 95%; accuracy at the largest depth. docs/trainability.md; all numbers: tables/trainability.csv.",
+        "with more than 95%; accuracy at the largest. docs/trainability.md; all numbers: tables/trainability.csv.",
         ("map", "σ_w", "ξ_c", "trainable depth", "over ξ_c", "95% up to", "at the deepest", "remark"),
         rows, [""] * len(rows),
     )  # fmt: skip

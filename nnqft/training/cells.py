@@ -75,8 +75,8 @@ class TrainingCell(Unit):
 
     @property
     def neurons(self) -> float:
-        """Work in a block: 500 floating-point operations count as a neuron."""
-        return self.spec.flops / 500
+        """Work in a block: 1500 floating-point operations count as a neuron."""
+        return self.spec.flops / 1500
 
     @property
     def memory(self) -> int:

@@ -138,7 +138,7 @@ def changed(**architecture):
         (changed(network="residual"), "architectures.a.network", "not residual"),
         (changed(options={"norm": "rms"}), "architectures.a.network", "with options"),
         (changed(network="recurrent", points="one", depth=100), "architectures.a.options.inject", "without input"),
-        (changed(network="recurrent", depth=100, options={"inject": "first"}), "architectures.a.points", "start from one"),
+        (changed(network="recurrent", depth=100, options={"inject": "first"}), "architectures.a.points", "from one"),
         (changed(network="recurrent", points="one", options={"inject": "first"}), "architectures.a.depth", "too few"),
         (changed(heldout="one"), "architectures.a.heldout", "only correlators"),
         (changed(measure=["criticality", "cumulants"], network="recurrent", points="one", depth=100,
