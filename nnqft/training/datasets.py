@@ -2,7 +2,7 @@
 
 Inputs are scaled so that the mean of |x|^2 / d_in over the training points is 1: the first kernel is then
 K^(1) = C_b + C_W on average. Not q*: that would be another data set for every sigma_w, and lengths forget their start
-within xi_q, a few layers, wherever xi_c is long (Schoenholz et al. 1611.01232, section 3).
+within xi_q, a few layers, wherever xi_c is long (Schoenholz et al. 1611.01232).
 
     clusters        4 Gaussian clusters in 10 dimensions: x = m_class + SPREAD u, every entry of m and u N(0, 1),
                     40 training and 40 test points of each class, then scaled. The four means are fixed; distances

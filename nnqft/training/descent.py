@@ -4,7 +4,7 @@
 
 standard parametrisation, the last z are the logits (depth counts hidden layers, as everywhere); loss E: the mean over
 the training points of the softmax cross-entropy; every parameter moves by -rate dE/dparameter. The experiment of
-Schoenholz et al. 1611.01232 (section 5), there with stochastic gradients on images.
+Schoenholz et al. 1611.01232, there with stochastic gradients on images.
 
 Float32. One compilation serves all sigma_w, sigma_b, networks and rates of a (data, activation, width, depth, steps);
 each network is trained by itself, so it is the same in any block.

@@ -1,6 +1,6 @@
 """From trained networks to a map of trainability: accuracies with errors, the trained fraction, the trainable depth.
 
-Schoenholz et al. 1611.01232 (section 5): networks train up to a depth of a few xi_c, about 6 in their experiments.
+Schoenholz et al. 1611.01232: networks train up to a depth of a few xi_c, about 6 in their experiments.
 """
 
 from collections.abc import Mapping
