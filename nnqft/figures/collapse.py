@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from nnqft.criticality.scale_invariant import collapse, relative_variance
-from nnqft.figures.critical import heading, nothing, perceptrons, text, values
+from nnqft.figures.critical import heading, label, nothing, perceptrons, text, values
 from nnqft.figures.running import few_widths
 from nnqft.figures.style import (
     COLUMN,
@@ -31,11 +31,13 @@ COLUMNS = (
 )  # fmt: skip
 CAPTION = (
     "Relative variance over networks of the kernel of one input, Var K̂ / (E K̂)², after T hidden layers of width n, "
-    "against T/n: at criticality one curve for all depths and widths. Points: measured at the first point of the set, a "
-    "few layers of each width; layers of one network are correlated. Error bars: jackknife standard errors of the "
+    "against T/n: at criticality one curve for all depths and widths. Points: measured at the first point of the set, "
+    "a few layers of each width; layers of one network are correlated. Error bars: jackknife standard errors of the "
     "variance. Coloured lines, one a width: for scale-invariant units without biases exact, (1 + v/n)^T − 1, with its "
-    "limit e^(vT/n) − 1 in black (v = 5 for ReLU, 2 for linear units); for others leading order in 1/n, V / n K². Away "
-    "from criticality fluctuations saturate after ξ_q layers and curves of different widths part."
+    "limit e^(vT/n) − 1 in black (v = 5 for ReLU, 2 for linear units); for others leading order in 1/n, V / n K². "
+    "Where T/n is not small, few of many networks carry the variance of scale-invariant ones (log-normal tails): a "
+    "sample falls short of it, and so does its error bar. Away from criticality fluctuations saturate after ξ_q "
+    "layers and curves of different widths part."
 )
 LAYERS = 9
 """Layers drawn for each width, spread evenly in the logarithm."""
@@ -57,10 +59,10 @@ def plot(criticality: xr.Dataset, name: str = "") -> tuple[Figure, Table]:
     figure, axes = panels(-(-len(near) // 2), columns, COLUMN if columns == 1 else PAGE, 2.5)
     entries: dict[str, Line2D] = {}
     for panel, a in zip(axes.ravel(), near, strict=False):
-        label = text(criticality, "architecture", a)
-        rows = [row for row in numbers.records() if row["architecture"] == label and row["drawn"]]
-        panel.set_title(safe(label))
-        if any(np.isfinite(row["relative_variance"]) and row["relative_variance"] > 0 for row in rows):
+        own = text(criticality, "architecture", a)
+        rows = [row for row in numbers.records() if row["architecture"] == own and row["drawn"]]
+        panel.set_title(label(criticality, a))
+        if (np.array([row["relative_variance"] for row in rows], dtype=np.float64) > 0).any():
             entries |= _panel(panel, rows)
         else:
             empty(panel, "no fluctuation was measured")
@@ -75,7 +77,9 @@ def plot(criticality: xr.Dataset, name: str = "") -> tuple[Figure, Table]:
 def nearest(criticality: xr.Dataset) -> list[int]:
     """Perceptrons by max |ln chi| of the two rates, rising; those without rates are left out."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        par, perp = (np.abs(np.log(np.abs(values(criticality, f"chi_{r}", ("architecture",))))) for r in ("par", "perp"))
+        par, perp = (
+            np.abs(np.log(np.abs(values(criticality, f"chi_{r}", ("architecture",))))) for r in ("par", "perp")
+        )
     distance = np.maximum(par, perp)
     return sorted((a for a in perceptrons(criticality) if np.isfinite(distance[a])), key=lambda a: (distance[a], a))
 
@@ -94,7 +98,7 @@ def fluctuations(criticality: xr.Dataset, architectures: list[int]) -> Table:
         K = K if K.ndim == 2 else K[..., 0]
         hidden = np.arange(1, V.shape[1] + 1)
         kind, line, limit = _theory(criticality, a, hidden, widths)
-        chosen = few_widths(widths, np.isfinite(V).any(axis=1))
+        chosen = few_widths(widths, np.asarray(np.isfinite(V).any(axis=1)))
         reach = np.flatnonzero(np.isfinite(V).any(axis=0) | np.isfinite(line).any(axis=0))
         steps = _spread(int(reach[-1]) + 1 if reach.size else 0)
         for w, width in enumerate(widths):
@@ -107,7 +111,9 @@ def fluctuations(criticality: xr.Dataset, architectures: list[int]) -> Table:
     return table(COLUMNS, rows)
 
 
-def _theory(criticality: xr.Dataset, a: int, hidden: np.ndarray, widths: np.ndarray) -> tuple[str, np.ndarray, np.ndarray]:
+def _theory(
+    criticality: xr.Dataset, a: int, hidden: np.ndarray, widths: np.ndarray
+) -> tuple[str, np.ndarray, np.ndarray]:
     """Kind of prediction, the prediction and its limit at fixed T/n, (width, layer)."""
     n, none = widths.astype(np.float64)[:, None], np.full((len(widths), len(hidden)), np.nan)
     if criticality["sigma_b"].values[a] == 0:

@@ -4,9 +4,8 @@ import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
-from nnqft.figures.critical import heading, measured, nothing, perceptrons, spread, text, values
+from nnqft.figures.critical import heading, label, measured, nothing, perceptrons, spread, text, values
 from nnqft.figures.style import (
     GREY,
     PAGE,
@@ -33,13 +32,16 @@ COLUMNS = (
 CAPTION = (
     "Corrections of order 1/n in the ordered phase. Top: n (λ − χ) against 1/n, with λ_∥, λ_⊥ the measured annealed "
     "rates at which lengths and differences of two points change per layer, and χ their mean-field values. Horizontal "
-    "lines: the predicted coefficient of 1/n, to be met as 1/n → 0; a correction of order 1/n² shows as a slope. Error "
-    "bars: jackknife standard errors times n, independent at every width. Bottom: measured depth scales over mean "
-    "field against n, with ξ = −1 / ln(χ + δ/n) as lines. The table has χ² over all widths of λ = χ + δ/n (corrected) "
-    "and of λ = χ (uncorrected)."
+    "lines: the predicted coefficient δ of 1/n, to be met as 1/n → 0; a correction of order 1/n² shows as a slope. "
+    "Error bars: jackknife standard errors times n; different widths are independent. Bottom: measured depth scales "
+    "over mean field against n, with ξ = −1 / ln(χ + δ/n) as lines, broken where χ + δ/n is not below 1; what is "
+    "known to worse than a fifth may lie outside. The table has χ² over all widths of λ = χ + δ/n (corrected) and of "
+    "λ = χ (uncorrected). Points and widths are moved sideways a little."
 )
 RATES = {"par": ("xi_q", r"$n\,(\lambda_\parallel-\chi_\parallel)$", r"$\xi_q/\xi_q^{\infty}$"),
          "perp": ("xi_c", r"$n\,(\lambda_\perp-\chi_\perp)$", r"$\xi_c/\xi_c^{\infty}$")}  # fmt: skip
+PRECISE = 0.2
+"""Largest relative error of a ratio that the range of its axis is to hold."""
 NONE = "no perceptron in the ordered phase whose rates were measured and have a known correction"
 
 
@@ -63,7 +65,7 @@ def plot(criticality: xr.Dataset, name: str = "") -> tuple[Figure, Table]:
         axes[0, column].set(xlabel="$1/n$", ylabel=scaled_label)
         _ratio(axes[1, column], mine, names)
         axes[1, column].set(xlabel="width $n$", ylabel=ratio_label)
-    entries = {safe(label): handle(look(i), line=True) for i, label in enumerate(names)}
+    entries = {label(criticality, a): handle(look(i), line=True) for i, a in enumerate(drawn)}
     if not all(row["trusted"] for row in rows if np.isfinite(row["scaled"])):
         entries[UNTRUSTED] = handle(look(0), hollow=True)
     heading(figure, safe(name), remark)
@@ -73,11 +75,14 @@ def plot(criticality: xr.Dataset, name: str = "") -> tuple[Figure, Table]:
 
 def ordered(criticality: xr.Dataset) -> list[int]:
     """Perceptrons with c* = 1, nothing special in `status`, known corrections and measured rates."""
-    c_star, par, perp = (values(criticality, key, ("architecture",)) for key in ("c_star", "d_lambda_par", "d_lambda_perp"))
-    rates = [np.isfinite(values(criticality, f"lambda_{rate}")).any(axis=1) for rate in RATES]
+    c_star, par, perp = (
+        values(criticality, key, ("architecture",)) for key in ("c_star", "d_lambda_par", "d_lambda_perp")
+    )
+    rates = [np.asarray(np.isfinite(values(criticality, f"lambda_{rate}")).any(axis=1)) for rate in RATES]
     return [
         a for a in perceptrons(criticality)
-        if c_star[a] == 1 and not text(criticality, "status", a) and np.isfinite(par[a] + perp[a]) and all(r[a] for r in rates)
+        if c_star[a] == 1 and not text(criticality, "status", a)
+        and np.isfinite(par[a] + perp[a]) and all(bool(known[a]) for known in rates)
     ]  # fmt: skip
 
 
@@ -87,7 +92,9 @@ def corrections(criticality: xr.Dataset, eligible: list[int], drawn: list[int]) 
     rows = []
     for rate, (scale, *_) in RATES.items():
         found, error, trusted = measured(criticality, f"lambda_{rate}")
-        chi, change, xi = (values(criticality, key, ("architecture",)) for key in (f"chi_{rate}", f"d_lambda_{rate}", scale))
+        chi, change, xi = (
+            values(criticality, key, ("architecture",)) for key in (f"chi_{rate}", f"d_lambda_{rate}", scale)
+        )
         length, length_error, _ = measured(criticality, f"{scale}_measured")
         corrected = values(criticality, f"{scale}_corrected")
         for a in eligible:
@@ -113,7 +120,7 @@ def _columns(rows: list[dict], name: str, keys: tuple[str, ...]) -> list[np.ndar
 
 
 def _scaled(axes: Axes, rows: list[dict], names: list[str]) -> None:
-    """n (lambda - chi) against 1/n, the prediction as a horizontal line down to 1/n = 0."""
+    """The scaled difference n (lambda - chi) against 1/n, the prediction as a horizontal line down to 1/n = 0."""
     if not np.isfinite([row["scaled"] for row in rows]).any():
         return empty(axes, "no rate was measured")
     right = max(row["inverse_width"] for row in rows)
@@ -136,4 +143,12 @@ def _ratio(axes: Axes, rows: list[dict], names: list[str]) -> None:
         width, value, error, trusted, line = _columns(rows, name, keys)
         points(axes, width * dodge(i, len(names), 0.03), value, error, trusted, look(i))
         axes.plot(width, line, color=look(i).colour, linestyle=look(i).line, linewidth=0.9, zorder=1)
-    return log_axis(axes, "x", [row["width"] for row in rows])
+    log_axis(axes, "x", [row["width"] for row in rows])
+    bars = [
+        row["xi_ratio"] + side * row["xi_ratio_stderr"]
+        for row in rows for side in (-1, 1) if row["xi_ratio_stderr"] < PRECISE * row["xi_ratio"]
+    ]  # fmt: skip
+    if bars:
+        margin = 0.08 * (max(*bars, 1.0) - min(*bars, 1.0)) or 0.01
+        axes.set_ylim(min(*bars, 1.0) - margin, max(*bars, 1.0) + margin)
+    return None

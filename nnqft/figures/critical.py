@@ -5,6 +5,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 import xarray as xr
+from cmcrameri import cm
+from matplotlib.colors import Colormap
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
@@ -12,8 +14,11 @@ from nnqft.figures.style import COLUMN, empty, panels, safe, wrapped
 
 Array = NDArray[np.float64]
 T = TypeVar("T")
+OSLO: Colormap = vars(cm)["oslo"]
+"""Crameri's perceptually uniform map from black over blue to white, ordered for every kind of colour vision."""
 FEW = 3
 """Sweeps side by side on a page."""
+_SYMBOLS = {"activation": "", "depth": "$l", "sigma_w": r"$\sigma_w", "sigma_b": r"$\sigma_b", "options": ""}
 
 
 def perceptrons(dataset: xr.Dataset) -> list[int]:
@@ -42,7 +47,7 @@ def reason(dataset: xr.Dataset, name: str, places: Sequence[int], otherwise: str
     return wrapped(safe(found[0] if found else otherwise), 30)
 
 
-def phases(chi_perp: Array) -> list[Array]:
+def phases(chi_perp: Array) -> list[NDArray[np.intp]]:
     """Positions along a sweep with chi_perp <= 1, and those with chi_perp > 1: lines are not drawn across."""
     return [np.flatnonzero(chi_perp <= 1), np.flatnonzero(chi_perp > 1)]
 
@@ -74,6 +79,18 @@ def nothing(name: str, why: str) -> Figure:
     empty(axes[0, 0], wrapped(safe(why), 44))
     heading(figure, safe(name))
     return figure
+
+
+def label(dataset: xr.Dataset, a: int) -> str:
+    """Name of an architecture for a figure: its family, and what differs within it."""
+    family = dataset["family"].values
+    alike = np.flatnonzero([str(f) == str(family[a]) for f in family])
+    parts = [safe(family[a])]
+    for key, symbol in _SYMBOLS.items():
+        own = dataset[key].values
+        if len({str(own[i]) for i in alike}) > 1:
+            parts.append(f"{symbol}={own[a]:g}$" if symbol else safe(own[a]))
+    return ", ".join(parts)
 
 
 def text(dataset: xr.Dataset, name: str, at: Any) -> str:

@@ -6,8 +6,21 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from nnqft.figures.critical import heading, nothing, perceptrons, text, values
-from nnqft.figures.style import GREY, PAGE, empty, handle, legend_below, look, panels, points, safe, styled, wrapped
+from nnqft.figures.critical import heading, label, nothing, perceptrons, text, values
+from nnqft.figures.style import (
+    GREY,
+    PAGE,
+    Look,
+    empty,
+    handle,
+    legend_below,
+    look,
+    panels,
+    points,
+    safe,
+    styled,
+    wrapped,
+)
 from nnqft.figures.table import Table, table
 
 COLUMNS = (
@@ -22,6 +35,7 @@ CAPTION = (
 )
 TIMES = 4
 """Curves of C(t, s)."""
+STATIONARY = Look("black", "o", "-")
 
 
 @styled
@@ -34,9 +48,8 @@ def plot(criticality: xr.Dataset, name: str = "") -> tuple[Figure, Table]:
     figure, axes = panels(len(chosen), 2, PAGE, 2.4)
     entries: dict[str, Line2D] = {}
     for row, a in zip(axes, chosen, strict=True):
-        label = text(criticality, "architecture", a)
-        mine = [r for r in numbers.records() if r["architecture"] == label]
-        entries |= _panels(row, mine, safe(label), wrapped(safe(text(criticality, "status", a)), 30))
+        mine = [r for r in numbers.records() if r["architecture"] == text(criticality, "architecture", a)]
+        entries |= _panels(row, mine, label(criticality, a), wrapped(safe(text(criticality, "status", a)), 30))
     total = criticality.sizes["architecture"] - len(perceptrons(criticality))
     widest = f"$n={criticality['width'].values.max()}$"
     few = f", {len(chosen)} of {total} recurrent networks" if len(chosen) < total else ""
@@ -66,7 +79,8 @@ def correlators(criticality: xr.Dataset, chosen: list[int]) -> Table:
     width = criticality["width"].values[w]
     exponent = values(criticality, "lyapunov_theory", ("architecture",))
     two, two_error, lag, lag_error = (
-        criticality[key].values[:, w] for key in ("two_time", "two_time_stderr", "autocorrelation", "autocorrelation_stderr")
+        criticality[key].values[:, w]
+        for key in ("two_time", "two_time_stderr", "autocorrelation", "autocorrelation_stderr")
     )
     full, stationary = (criticality[f"{key}_theory"].values for key in ("two_time", "autocorrelation"))
     last = two.shape[-1] - 1
@@ -88,35 +102,32 @@ def _phase(exponent: float) -> str:
     return "unknown" if not np.isfinite(exponent) else "chaotic" if exponent > 0 else "ordered"
 
 
-def _panels(axes: np.ndarray, rows: list[dict], label: str, why: str) -> dict[str, Line2D]:
+def _panels(axes: np.ndarray, rows: list[dict], name: str, why: str) -> dict[str, Line2D]:
     """Both panels of one network; the entries of the legend that they need."""
     entries: dict[str, Line2D] = {}
     for panel, quantity, x_label, y_label in (
         (axes[0], "C(t,s)", "$s$", "$C(t,s)$"), (axes[1], "C(tau)", r"$\tau$", r"$C(\tau)$")
     ):  # fmt: skip
         mine = [row for row in rows if row["quantity"] == quantity]
-        panel.set_title(f"{label}, {rows[0]['phase']}" if rows and rows[0]["phase"] != "unknown" else label)
+        panel.set_title(f"{name}, {rows[0]['phase']}" if rows and rows[0]["phase"] != "unknown" else name)
         if not np.isfinite([[row["measured"], row["theory"]] for row in mine]).any():
             empty(panel, why or "nothing was measured")
             continue
         panel.axhline(0, color=GREY, linewidth=0.5, zorder=0)
         for series in sorted({row["series"] for row in mine}):
             own = [row for row in mine if row["series"] == series]
-            appearance = look(series)
-            _curve(panel, own, appearance if quantity == "C(t,s)" else None)
+            appearance = look(series) if quantity == "C(t,s)" else STATIONARY
+            _curve(panel, own, appearance)
             if quantity == "C(t,s)":
                 entries[f"$t={own[0]['t']}$"] = handle(appearance, line=True)
         panel.set(xlabel=x_label, ylabel=y_label)
-    entries["stationary"] = Line2D([], [], color="black", marker="o", linestyle="-")
+    entries["stationary"] = handle(STATIONARY, line=True)
     return entries
 
 
-def _curve(axes: Axes, rows: list[dict], appearance: object) -> None:
+def _curve(axes: Axes, rows: list[dict], appearance: Look) -> None:
     s, value, error, theory = (
         np.array([row[key] for row in rows], dtype=np.float64) for key in ("s", "measured", "measured_stderr", "theory")
     )
-    from nnqft.figures.style import Look
-
-    own = appearance if isinstance(appearance, Look) else Look("black", "o", "-")
-    points(axes, s, value, error, np.ones(len(s), dtype=bool), own)
-    axes.plot(s, theory, color=own.colour, linestyle=own.line, linewidth=0.9, zorder=1)
+    points(axes, s, value, error, np.ones(len(s), dtype=bool), appearance)
+    axes.plot(s, theory, color=appearance.colour, linestyle=appearance.line, linewidth=0.9, zorder=1)

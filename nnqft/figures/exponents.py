@@ -31,12 +31,13 @@ COLUMNS = (
     "lyapunov_annealed", "lyapunov_annealed_stderr", "lyapunov_annealed_trusted", "lyapunov_theory", "drawn",
 )  # fmt: skip
 CAPTION = (
-    "Largest Lyapunov exponent λ per layer (perceptrons) or time step (recurrent networks) against σ_w². Full symbols: "
-    "the mean of ln |v| over networks, what a typical network does. Crosses, for the largest width: annealed, half the "
-    "logarithm of the mean of |v|² per step, which few networks may dominate; it lies above. Error bars: jackknife "
-    "standard errors; widths are moved sideways a little. Black line: infinite width, for perceptrons ½ ln χ_⊥, for "
-    "recurrent networks dynamic mean-field theory, straight between the σ_w of the sweep. λ = 0 separates order from "
-    "chaos. Typical exponents lie below the line by an amount of order 1/n in perceptrons. Hollow or grey: not trusted."
+    "Largest Lyapunov exponent λ per layer (perceptrons) or time step (recurrent networks) against σ_w². Full "
+    "symbols: the mean of the logarithm of growth, what a typical network does. Crosses, for the smallest width "
+    "drawn: annealed, half the logarithm of the mean squared growth per step, which few networks may dominate; it "
+    "lies above. Error bars: jackknife standard errors; widths are moved sideways a little. Black line: infinite "
+    "width, for perceptrons ½ ln χ_⊥, for recurrent networks dynamic mean-field theory, straight between the σ_w of "
+    "the sweep. λ = 0 separates order from chaos. Finite networks leave the line at order 1/n where it is not "
+    "critical. Grey, hollow symbols or crosses: not trusted."
 )
 
 
@@ -75,7 +76,7 @@ def exponents(criticality: xr.Dataset, found: list[list[int]], names: list[str])
     theory = values(criticality, "lyapunov_theory", ("architecture",))
     rows = []
     for places, title in zip(found, names, strict=True):
-        chosen = few_widths(widths, np.isfinite(typical[0][places]).any(axis=0))
+        chosen = few_widths(widths, np.asarray(np.isfinite(typical[0][places]).any(axis=0)))
         for a in places:
             for w, width in enumerate(widths):
                 rows.append(
@@ -90,7 +91,7 @@ def _panel(axes: Axes, rows: list[dict]) -> dict[str, Line2D]:
     entries = {"infinite width": Line2D([], [], color="black")}
     widths = sorted({row["width"] for row in rows})
     squares = sorted({row["sigma_w_squared"] for row in rows})
-    step = 0.006 * (squares[-1] - squares[0])
+    step = 0.003 * (squares[-1] - squares[0])
     axes.axhline(0, color=GREY, linewidth=0.5, zorder=0)
     for i, width in enumerate(widths):
         mine = [row for row in rows if row["width"] == width]
@@ -103,10 +104,15 @@ def _panel(axes: Axes, rows: list[dict]) -> dict[str, Line2D]:
         entries[f"$n={width}$"] = handle(look(i))
         if i == 0:
             axes.plot(x, theory, color="black", linewidth=0.9, zorder=1)
-        if width == widths[-1]:
-            _annealed(axes, x + step * len(widths) / 2, mine, look(i).colour)
+        if i == 0:
+            _annealed(axes, moved, mine, look(i).colour)
             entries[f"annealed, $n={width}$"] = Line2D([], [], color=look(i).colour, marker="x", linestyle="none")
-    if not all(row["lyapunov_trusted"] for row in rows if np.isfinite(row["lyapunov"])):
+    doubtful = [row for row in rows if np.isfinite(row["lyapunov"]) and not row["lyapunov_trusted"]]
+    doubtful += [
+        row for row in rows
+        if row["width"] == widths[0] and np.isfinite(row["lyapunov_annealed"]) and not row["lyapunov_annealed_trusted"]
+    ]  # fmt: skip
+    if doubtful:
         entries[UNTRUSTED] = handle(look(0), hollow=True)
     axes.set(xlabel=r"$\sigma_w^2$", ylabel=r"$\lambda$")
     return entries

@@ -45,13 +45,13 @@ COLUMNS = (
     "decay_stderr", "decay_trusted", "mean_field", "corrected", "chi_perp", "transition", "drawn",
 )  # fmt: skip
 CAPTION = (
-    "Depth scales in layers against σ_w: ξ_c, over which the correlation of two points approaches its fixed point, and "
-    "ξ_q, of their lengths. Full symbols: from the measured rates of finite networks. Open coloured symbols: an "
-    "exponential fitted to the decay itself, where that is trusted; slower decays mix into it. Error bars: jackknife "
-    "standard errors; widths are moved sideways a little. Black line: mean field, straight between the σ_w of the "
-    "sweep and broken at the boundary, where ξ_c diverges (grey, interpolated). Coloured lines: corrected at order 1/n "
+    "Depth scales in layers against σ_w: ξ_c, over which the correlation of two points approaches its fixed point, "
+    "and ξ_q, of their lengths. Full symbols: from the measured rates of finite networks. Open coloured symbols, ξ_c "
+    "alone: an exponential fitted to the decay itself, where that is trusted; other decays mix into it. Error bars: "
+    "jackknife standard errors; widths are moved sideways a little. Black line: mean field, straight between the σ_w "
+    "of the sweep and broken at the boundary, where ξ_c diverges (grey, interpolated). Dashed: corrected at order 1/n "
     "for that width, ξ_c in the ordered phase only. Scales that the depth of the networks cannot resolve are missing; "
-    "tables name the reason."
+    "the store names the reason."
 )
 SCALES = {"xi_c": r"$\xi_c$", "xi_q": r"$\xi_q$"}
 
@@ -99,7 +99,7 @@ def scales(criticality: xr.Dataset, found: list[list[int]], names: list[str]) ->
             direct, decay = (measured(criticality, f"{scale}_{key}") for key in ("measured", "decay"))
             mean = values(criticality, scale, ("architecture",))
             corrected = values(criticality, f"{scale}_corrected")
-            chosen = few_widths(widths, np.isfinite(direct[0][places]).any(axis=0))
+            chosen = few_widths(widths, np.asarray(np.isfinite(direct[0][places]).any(axis=0)))
             for a in places:
                 for w, width in enumerate(widths):
                     rows.append(
@@ -129,15 +129,16 @@ def _panel(axes: Axes, rows: list[dict]) -> dict[str, Line2D]:
             axes.plot(sigma[part], _finite(corrected[part]), color=look(i).colour, linestyle="--", lw=0.7, zorder=1)
         direct, error = (np.array([row[key] for row in mine]) for key in ("measured", "measured_stderr"))
         points(axes, moved, direct, error, [row["trusted"] for row in mine], look(i))
-        _open(axes, moved, mine, look(i))
+        if mine[0]["scale"] == "xi_c":
+            _open(axes, moved, mine, look(i))
         entries[f"$n={width}$"] = handle(look(i))
     entries["corrected at $1/n$"] = Line2D([], [], color=GREY, linestyle="--", linewidth=0.7)
-    if any(row["decay_trusted"] for row in rows):
+    if rows[0]["scale"] == "xi_c" and any(row["decay_trusted"] for row in rows):
         entries["fit of the decay"] = Line2D([], [], color=look(0).colour, marker="o", mfc="none", linestyle="none")
     if not all(row["trusted"] for row in rows if np.isfinite(row["measured"])):
         entries[UNTRUSTED] = handle(look(0), hollow=True)
     shown = [row[key] for row in rows for key in ("measured", "mean_field") if np.isfinite(row[key])]
-    log_axis(axes, "y", shown)
+    log_axis(axes, "y", shown, least=4.0)
     return entries
 
 

@@ -1,15 +1,14 @@
-"""Phase diagram of perceptrons: xi_c over (sigma_w, sigma_b), the mean-field boundary, and where finite networks cross."""
+"""Phase diagram of perceptrons: xi_c over (sigma_w, sigma_b), the mean-field boundary, and the measured one."""
 
 import numpy as np
 import xarray as xr
-from cmcrameri import cm
 from matplotlib.axes import Axes
 from matplotlib.collections import QuadMesh
 from matplotlib.colors import Colormap, ListedColormap, LogNorm
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from nnqft.figures.critical import heading, nothing, perceptrons, text, values
+from nnqft.figures.critical import OSLO, heading, nothing, perceptrons, text, values
 from nnqft.figures.running import few_widths
 from nnqft.figures.style import COLUMN, PAGE, SHOWN, handle, legend_below, look, panels, safe, styled
 from nnqft.figures.sweeps import sweeps
@@ -81,7 +80,7 @@ def _networks(criticality: xr.Dataset, unit: str) -> list[tuple]:
     value, error = (values(criticality, f"critical_sigma_w{end}") for end in ("", "_stderr"))
     widths, sigma, bias = (criticality[key].values for key in ("width", "sigma_w", "sigma_b"))
     crossed = [places[0] for places in sweeps(criticality, "sigma_w") if places[0] in layered]
-    chosen = few_widths(widths, np.isfinite(value[crossed]).any(axis=0)) if crossed else []
+    chosen = few_widths(widths, np.asarray(np.isfinite(value[crossed]).any(axis=0))) if crossed else []
     rows = [
         (unit, "critical", value[a, w], bias[a], width, np.nan, error[a, w], w in chosen)
         for a in crossed
@@ -92,7 +91,7 @@ def _networks(criticality: xr.Dataset, unit: str) -> list[tuple]:
 
 def shades() -> Colormap:
     """The light three quarters of a perceptually uniform map, so that symbols and lines stand out."""
-    return ListedColormap(cm.oslo_r(np.linspace(0.02, 0.72, 256))).with_extremes(bad=(1, 1, 1, 0))
+    return ListedColormap(OSLO.reversed()(np.linspace(0.02, 0.72, 256))).with_extremes(bad=(1, 1, 1, 0))
 
 
 def _map(axes: Axes, rows: list[dict]) -> QuadMesh | None:
@@ -108,7 +107,14 @@ def _map(axes: Axes, rows: list[dict]) -> QuadMesh | None:
         axes.patch.set(hatch="////", edgecolor="#cccccc", linewidth=0)
     axes.set(xlabel=r"$\sigma_w$", ylabel=r"$\sigma_b$")
     mesh = axes.pcolormesh(
-        w, b, np.ma.masked_invalid(xi), norm=LogNorm(*SCALE), cmap=shades(), shading="nearest", rasterized=True, zorder=0
+        w,
+        b,
+        np.ma.masked_invalid(xi),
+        norm=LogNorm(*SCALE),
+        cmap=shades(),
+        shading="nearest",
+        rasterized=True,
+        zorder=0,
     )
     axes.set(xlim=(w[0], w[-1]), ylim=(b[0] - 0.02 * (b[-1] - b[0]), b[-1]))
     return mesh
@@ -119,11 +125,12 @@ def _marks(axes: Axes, rows: list[dict]) -> dict[str, Line2D]:
     entries = {}
     edge = np.array([(row["sigma_w"], row["sigma_b"]) for row in rows if row["quantity"] == "boundary"])
     if np.isfinite(edge[:, 0]).any():
-        axes.plot(*edge.T, color="black", linewidth=1.1, zorder=2)
+        alone = "o" if np.isfinite(edge[:, 0]).sum() == 1 else ""
+        axes.plot(*edge.T, color="black", linewidth=1.1, marker=alone, markersize=3, zorder=2, clip_on=False)
         entries[r"mean field, $\chi_\perp=1$"] = Line2D([], [], color="black", linewidth=1.1)
     places = np.array([(row["sigma_w"], row["sigma_b"]) for row in rows if row["quantity"] == "network"])
-    axes.plot(*places.T, "x", color="#666666", markersize=2.4, markeredgewidth=0.5, zorder=1)
-    entries["networks"] = Line2D([], [], color="#666666", marker="x", markersize=2.4, mew=0.5, linestyle="none")
+    axes.plot(*places.T, "x", color="black", markersize=2.6, markeredgewidth=0.5, zorder=1)
+    entries["networks"] = Line2D([], [], color="black", marker="x", markersize=2.6, mew=0.5, linestyle="none")
     crossed = [row for row in rows if row["quantity"] == "critical"]
     for i, width in enumerate(sorted({row["width"] for row in crossed})):
         mine = [row for row in crossed if row["width"] == width and np.isfinite(row["sigma_w"])]
@@ -132,7 +139,7 @@ def _marks(axes: Axes, rows: list[dict]) -> dict[str, Line2D]:
         x, y, error = (np.array([row[key] for row in mine]) for key in ("sigma_w", "sigma_b", "value_stderr"))
         axes.errorbar(
             x, y, xerr=np.nan_to_num(error), fmt=look(i).marker, color=look(i).colour, mec="white", mew=0.5,
-            elinewidth=0.8, markersize=4.4, zorder=3,
+            elinewidth=0.8, markersize=4.0, zorder=3,
         )  # fmt: skip
         entries[f"$n={width}$"] = handle(look(i))
     return entries

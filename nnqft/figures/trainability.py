@@ -1,14 +1,15 @@
 """Where deep perceptrons train: accuracy over (sigma_w^2, depth), with multiples of xi_c and the trainable depth."""
 
+from typing import Any
+
 import numpy as np
 import xarray as xr
-from cmcrameri import cm
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 
-from nnqft.figures.critical import heading, phases, text
+from nnqft.figures.critical import OSLO, heading, phases, text
 from nnqft.figures.style import COLUMN, legend_below, log_axis, panels, safe, styled
 from nnqft.figures.table import Table, table
 
@@ -25,7 +26,7 @@ CAPTION = (
     "where the mean accuracy falls through one half; bars: bootstrap over networks. Arrows: every depth measured "
     "trains (up) or none does (down)."
 )
-MULTIPLES = {1: ":", 2: "--", 6: "-"}
+MULTIPLES: dict[int, Any] = {1: ":", 2: "--", 6: "-"}
 
 
 @styled
@@ -37,7 +38,7 @@ def plot(trainability: xr.Dataset, name: str = "") -> tuple[Figure, Table]:
     x, depth = trainability["sigma_w"].values ** 2, trainability["depth"].values.astype(np.float64)
     mesh = panel.pcolormesh(
         _edges(x), np.exp(_edges(np.log(depth), 0.35)), trainability["accuracy"].values.T, vmin=0, vmax=1,
-        cmap=cm.oslo, shading="flat", rasterized=True, zorder=0,
+        cmap=OSLO, shading="flat", rasterized=True, zorder=0,
     )  # fmt: skip
     log_axis(panel, "y", np.exp(_edges(np.log(depth), 0.35)), least=1.0)
     panel.set(xlim=_edges(x)[[0, -1]], ylim=np.exp(_edges(np.log(depth), 0.35))[[0, -1]])
