@@ -36,8 +36,9 @@ CAPTION = (
     "drawn: annealed, half the logarithm of the mean squared growth per step, which few networks may dominate; it "
     "lies above. Error bars: jackknife standard errors; widths are moved sideways a little. Black line: infinite "
     "width, for perceptrons ½ ln χ_⊥, for recurrent networks dynamic mean-field theory, straight between the σ_w of "
-    "the sweep. λ = 0 separates order from chaos. Finite networks leave the line at order 1/n where it is not "
-    "critical. Grey, hollow symbols or crosses: not trusted."
+    "the sweep. λ = 0 separates order from chaos. A recurrent network at rest at zero grows with the spectral radius "
+    "of its one matrix, which at finite n exceeds σ_w: it lies above the line. Grey, hollow symbols or crosses: not "
+    "trusted."
 )
 
 

@@ -101,13 +101,13 @@ def _depths(axes: Axes, trainability: xr.Dataset) -> dict[str, Line2D]:
         trainability[f"trainable_depth{end}"].values.astype(np.float64) for end in ("", "_stderr", "_low", "_high")
     )
     entries, known = {}, np.isfinite(depth)
-    style = {"color": "black", "mec": "white", "mew": 0.6, "zorder": 4, "clip_on": False}
+    style = {"color": "black", "mec": "white", "mew": 0.6, "zorder": 4}
     if known.any():
         down, up = (np.clip(error[known], 0, limit) for limit in (0.95 * depth[known], np.inf))
         bars = np.nan_to_num(np.stack([down, up]))
         drawn = axes.errorbar(x[known], depth[known], bars, fmt="o", markersize=4.4, elinewidth=0.9, **style)
         for part in (*drawn[1], *drawn[2]):
-            part.set(path_effects=[withStroke(linewidth=2.0, foreground="white")], clip_on=True)
+            part.set(path_effects=[withStroke(linewidth=2.0, foreground="white")])
         entries["trainable depth"] = Line2D([], [], color="black", marker="o", linestyle="none")
     for marker, at, limits, label in (
         ("^", ~known & np.isinf(high), low, "at least"), ("v", ~known & (low == 0), high, "at most")
