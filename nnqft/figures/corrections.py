@@ -139,10 +139,13 @@ def _ratio(axes: Axes, rows: list[dict], names: list[str]) -> None:
     if not np.isfinite([row["xi_ratio"] for row in rows]).any():
         return empty(axes, "no depth scale was measured")
     for i, name in enumerate(names):
-        keys = ("width", "xi_ratio", "xi_ratio_stderr", "trusted", "xi_ratio_corrected")
-        width, value, error, trusted, line = _columns(rows, name, keys)
+        keys = ("width", "xi_ratio", "xi_ratio_stderr", "trusted", "chi", "prediction")
+        width, value, error, trusted, chi, change = _columns(rows, name, keys)
         points(axes, width * dodge(i, len(names), 0.03), value, error, trusted, look(i))
-        axes.plot(width, line, color=look(i).colour, linestyle=look(i).line, linewidth=0.9, zorder=1)
+        n = np.geomspace(width[0] / 1.5, width[-1] * 1.5, 200)
+        rate = np.abs(chi[0] + change[0] / n)
+        line = np.log(np.abs(chi[0])) / np.log(np.where(rate < 1, rate, np.nan))
+        axes.plot(n, line, color=look(i).colour, linestyle=look(i).line, linewidth=0.9, zorder=1)
     log_axis(axes, "x", [row["width"] for row in rows])
     bars = [
         row["xi_ratio"] + side * row["xi_ratio_stderr"]

@@ -63,7 +63,8 @@ def test_lengths_are_those_of_the_store(critical):
 
 def test_corrections_are_scaled_differences_with_their_chi2(critical):
     data = critical["pair"]
-    _, numbers = corrections.plot(data, "pair")
+    figure, numbers = corrections.plot(data, "pair")
+    first = numbers.rows[0][0]
     assert {row["architecture"] for row in numbers.records()} == {
         name for name in data["architecture"].values if data["c_star"].sel(architecture=name) == 1 and "tanh" in name
     }
@@ -80,6 +81,11 @@ def test_corrections_are_scaled_differences_with_their_chi2(critical):
         for column, model in (("chi2_corrected", chi + change / at["width"].values), ("chi2_uncorrected", chi)):
             assert row[column] == pytest.approx(np.sum(((measured - model) / spread_) ** 2), rel=1e-9)
         assert row["dof"] == 2
+    curve = next(line for line in figure.axes[3].lines if len(line.get_xdata()) > 100)
+    n, ratio = curve.get_data()
+    near = np.interp([8, 32], n, ratio)
+    wanted = [r["xi_ratio_corrected"] for r in numbers.records() if (r["rate"], r["architecture"]) == ("perp", first)]
+    np.testing.assert_allclose(near, wanted, rtol=1e-4)
 
 
 def test_the_collapse_is_the_relative_variance(critical, texts):
@@ -155,7 +161,7 @@ def gone(data):
 def many(data):
     """A scan with a hundred architectures, of a family with a dollar in its name."""
     names = np.array([f"n$o[{i}]" for i in range(105)], dtype=object)
-    parts = [data] * (105 // data.sizes["architecture"])
+    parts = [data] * (-(-105 // data.sizes["architecture"]))
     wide = xr.concat(parts, "architecture", data_vars="minimal", coords="minimal").isel(architecture=slice(105))
     family = np.array([f"f$_{i // data.sizes['architecture']}" for i in range(105)], dtype=object)
     return wide.assign_coords(architecture=names, family=("architecture", family))
