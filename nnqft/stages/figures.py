@@ -7,7 +7,24 @@ from typing import Any
 
 import xarray as xr
 
-from nnqft.figures import action, couplings, depth, deviations, potential, pulls, scaling, sextic, sixpoints
+from nnqft.figures import (
+    action,
+    collapse,
+    corrections,
+    couplings,
+    depth,
+    deviations,
+    dynamics,
+    exponents,
+    lengths,
+    phase,
+    potential,
+    pulls,
+    scaling,
+    sextic,
+    sixpoints,
+    trainability,
+)
 from nnqft.figures.style import image
 from nnqft.figures.table import Table
 from nnqft.spec.model import Scan
@@ -25,6 +42,13 @@ CAPTIONS = {
     "pulls": pulls.CAPTION,
     "depth": depth.CAPTION,
     "potential": potential.CAPTION,
+    "phase": phase.CAPTION,
+    "exponents": exponents.CAPTION,
+    "lengths": lengths.CAPTION,
+    "corrections": corrections.CAPTION,
+    "collapse": collapse.CAPTION,
+    "dynamics": dynamics.CAPTION,
+    "trainability": trainability.CAPTION,
 }
 _PLOTS: dict[str, tuple[Callable[..., Any], tuple[str, ...]]] = {
     "deviations": (deviations.plot, ("cumulants", "theory")),
@@ -36,6 +60,13 @@ _PLOTS: dict[str, tuple[Callable[..., Any], tuple[str, ...]]] = {
     "pulls": (pulls.plot, ("cumulants", "theory")),
     "depth": (depth.plot, ("flow", "cumulants", "theory")),
     "potential": (potential.plot, ("flow", "cumulants")),
+    "phase": (phase.plot, ("criticality",)),
+    "exponents": (exponents.plot, ("criticality",)),
+    "lengths": (lengths.plot, ("criticality",)),
+    "corrections": (corrections.plot, ("criticality",)),
+    "collapse": (collapse.plot, ("criticality",)),
+    "dynamics": (dynamics.plot, ("criticality",)),
+    "trainability": (trainability.plot, ("trainability",)),
 }
 """How each kind is drawn: the function, and the stores that it takes, in its order."""
 
