@@ -27,6 +27,14 @@ SMALL = {
 }
 
 
+LONG = ("workflow/test_workflow", "engine/test_crash", "engine/test_generate", "report/", "figures/", "oracle/")
+"""Files that take longest, which start first, so that two processes end together."""
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: next((i for i, name in enumerate(LONG) if name in item.nodeid), len(LONG)))
+
+
 @pytest.fixture(scope="session")
 def small_results(tmp_path_factory):
     """A finished scan of few networks, made by the real stages: (scan, layout)."""

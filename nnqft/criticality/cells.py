@@ -68,7 +68,7 @@ class CriticalCell(Unit):
         draws = {"seed": self.seed, "width": self.width, "architecture": self.architecture.law()}
         return block_key(draws | {"measurement": "criticality"}, block)
 
-    @property
+    @cached_property
     @abstractmethod
     def spec(self) -> Any:
         """What a compiled kernel depends on."""

@@ -7,6 +7,7 @@ Another package adds its own through the entry points ``nnqft.networks`` (subcla
 import json
 from functools import lru_cache
 from importlib.metadata import entry_points
+from typing import Any
 
 import numpy as np
 from pydantic import ValidationError
@@ -14,7 +15,7 @@ from pydantic import ValidationError
 from nnqft.core.errors import InputError
 from nnqft.nets.activations import ACTIVATIONS, Activation
 from nnqft.nets.attention import Attention
-from nnqft.nets.base import Network, Options
+from nnqft.nets.base import Network
 from nnqft.nets.convolutional import Convolutional
 from nnqft.nets.cosine import Cosine
 from nnqft.nets.linear import Linear
@@ -61,7 +62,7 @@ def network(architecture: Architecture, width: int, sampler: str = "conditional"
     return net
 
 
-def kind_and_options(architecture: Architecture) -> tuple[type[Network], Options]:
+def kind_and_options(architecture: Architecture) -> tuple[type[Network], Any]:
     """The kind of an architecture's networks and its options; InputError as for :func:`network`."""
     kinds = networks()
     if architecture.network not in kinds:

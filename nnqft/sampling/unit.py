@@ -46,12 +46,12 @@ class Unit(ABC):
     def method(self) -> str:
         """What `nnqft plan` says is done: the estimator, in one word."""
 
-    @property
+    @cached_property
     @abstractmethod
     def static(self) -> dict[str, Any]:
         """Content shared by all units of a leaf."""
 
-    @property
+    @cached_property
     @abstractmethod
     def varying(self) -> dict[str, Any]:
         """Content that tells the units of a leaf apart."""

@@ -71,8 +71,8 @@ def phase_diagrams(activations: Sequence[str], grid: Map) -> tuple[dict[str, Any
     map_q_star, map_xi_c, map_lyapunov (unit, map_sigma_w, map_sigma_b); boundary_sigma_w, boundary_q_star (unit,
     map_sigma_b): where chi_perp = 1, NaN where nowhere.
     """
-    w = np.linspace(*grid.sigma_w, grid.points[0])
-    b = np.linspace(*grid.sigma_b, grid.points[1])
+    w = np.linspace(grid.sigma_w[0], grid.sigma_w[1], grid.points[0])
+    b = np.linspace(grid.sigma_b[0], grid.sigma_b[1], grid.points[1])
     plane, line = ("unit", "map_sigma_w", "map_sigma_b"), ("unit", "map_sigma_b")
     maps: Mapping[str, list[np.ndarray]] = {"map_q_star": [], "map_xi_c": [], "map_lyapunov": []}
     edges: Mapping[str, list[np.ndarray]] = {"boundary_q_star": [], "boundary_sigma_w": []}

@@ -61,7 +61,10 @@ def undisturbed(tmp_path_factory):
     return contents(folder)
 
 
-@pytest.mark.parametrize("victim", ["worker", "driver", pytest.param("snakemake", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "victim",
+    [pytest.param("worker", marks=pytest.mark.slow), "driver", pytest.param("snakemake", marks=pytest.mark.slow)],
+)
 def test_kill_and_run_again(undisturbed, tmp_path, victim):
     (tmp_path / "scan.yaml").write_text(yaml.safe_dump(SCAN))
     run = start(tmp_path, "first.log")

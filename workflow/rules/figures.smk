@@ -83,8 +83,8 @@ rule tables:
         runtime=60,
     params:
         specification=SCAN.parameters(
-                "widths", "cumulants", "couplings", "criticality", "trainability"
-            ),
+            "widths", "cumulants", "couplings", "criticality", "trainability"
+        ),
     message:
         "tables"
     script:
