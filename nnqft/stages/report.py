@@ -32,7 +32,7 @@ from nnqft.stages.summary import (
     naturalness_sheet,
     warnings_sheet,
 )
-from nnqft.stages.tables import Group, compare_all, read_groups, read_store
+from nnqft.stages.tables import Group, compare_all, read_critical, read_groups, read_maps
 from nnqft.storage.files import write_atomic, write_json
 from nnqft.storage.integrals import IntegralCache
 
@@ -47,8 +47,8 @@ def report(scan: Scan, layout: Layout) -> Report:
     """What the report says: a function of the configuration, the data and the installed versions."""
     measured = measurements(scan)
     groups = read_groups(scan, layout) if "cumulants" in measured else {}
-    critical = read_store(layout, "criticality") if "criticality" in measured else {}
-    maps = read_store(layout, "trainability") if "trainability" in measured else {}
+    critical = read_critical(scan, layout) if "criticality" in measured else {}
+    maps = read_maps(scan, layout) if "trainability" in measured else {}
     cells = compare_all(groups)
     verdicts = [judge(scan, cells)] if groups else []
     if critical:
@@ -153,7 +153,8 @@ def _described(data: xr.Dataset) -> str:
     more = f" and {len(names) - 6} more" if len(names) > 6 else ""
     shown = ", ".join("(" + ", ".join(f"{c:g}" for c in row) + ")" for row in np.atleast_2d(x)[:12])
     dots = ", …" if len(x) > 12 else ""
-    return f"{len(x)} points, d_in = {x.shape[1]}: {shown}{dots}. Architectures: {', '.join(names[:6])}{more}."
+    number = "1 point" if len(x) == 1 else f"{len(x)} points"
+    return f"{number}, d_in = {x.shape[1]}: {shown}{dots}. Architectures: {', '.join(names[:6])}{more}."
 
 
 def _provenance(scan: Scan, layout: Layout) -> tuple[tuple[str, str], ...]:

@@ -1,6 +1,6 @@
 """Tables of the whole scan, each as CSV and as LaTeX (packages booktabs and longtable)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import xarray as xr
@@ -60,15 +60,25 @@ def all_tables(scan: Scan, layout: Layout) -> dict[str, Table]:
             "action": action_table(groups),
         }
     if "criticality" in measured:
-        found["criticality"] = criticality_table(read_store(layout, "criticality"))
+        found["criticality"] = criticality_table(read_critical(scan, layout))
     if "trainability" in measured:
-        found["trainability"] = trainability_table(read_store(layout, "trainability"))
+        found["trainability"] = trainability_table(read_maps(scan, layout))
     return found
 
 
-def read_store(layout: Layout, stage: str) -> dict[str, xr.Dataset]:
-    """All groups of one store, loaded."""
-    return {name: node.to_dataset().load() for name, node in read_tree(layout.store(stage)).children.items()}
+def read_critical(scan: Scan, layout: Layout) -> dict[str, xr.Dataset]:
+    """The datasets of ``criticality.zarr`` in the order of the scan's point sets, loaded."""
+    return _loaded(layout, "criticality", by_points(scan, "criticality"))
+
+
+def read_maps(scan: Scan, layout: Layout) -> dict[str, xr.Dataset]:
+    """The maps of ``trainability.zarr`` in the order of the scan, loaded."""
+    return _loaded(layout, "trainability", scan.trainability)
+
+
+def _loaded(layout: Layout, stage: str, names: Iterable[str]) -> dict[str, xr.Dataset]:
+    tree = read_tree(layout.store(stage))
+    return {name: tree[name].to_dataset().load() for name in names}
 
 
 def read_groups(scan: Scan, layout: Layout) -> dict[str, Group]:

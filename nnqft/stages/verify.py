@@ -11,6 +11,7 @@ from nnqft.figures.comparison import compare
 from nnqft.spec.model import Scan
 from nnqft.stages.criticality_sheets import exact_tests, judge_criticality
 from nnqft.stages.layout import Layout, measurements, stages
+from nnqft.stages.tables import read_critical
 from nnqft.stages.work import all_work
 from nnqft.storage.leafstore import LeafStore
 from nnqft.storage.product import checksum, read_tree
@@ -36,7 +37,7 @@ def verify(scan: Scan, layout: Layout) -> Verification:
     if not found.failures and "cumulants" in measurements(scan):
         _check_physics(layout, found)
     if not found.failures and "criticality" in measurements(scan):
-        _check_criticality(layout, found)
+        _check_criticality(scan, layout, found)
     return found
 
 
@@ -75,9 +76,8 @@ def _check_product(layout: Layout, stage: str, found: Verification) -> None:
         )
 
 
-def _check_criticality(layout: Layout, found: Verification) -> None:
-    tree = read_tree(layout.store("criticality"))
-    exact = exact_tests({points: node.to_dataset().load() for points, node in tree.children.items()})
+def _check_criticality(scan: Scan, layout: Layout, found: Verification) -> None:
+    exact = exact_tests(read_critical(scan, layout))
     _, headline, facts = judge_criticality(exact)
     found.summary += facts or (headline,)
     if min(exact.p_worst, exact.p_combined) < SIGNIFICANCE:
