@@ -3,8 +3,7 @@
 The names below are imported when they are first used; all are pure functions that work in a notebook.
 """
 
-from importlib import import_module
-from typing import Any
+from nnqft.core.lazy import lazily
 
 __version__ = "0.1.0"
 
@@ -18,18 +17,9 @@ _HOMES = {
     "sample": "nnqft.sampling.outputs",
     "theory": "nnqft.predictions.outputs",
     "vertex_integrals": "nnqft.couplings.vertices",
+    "criticality": "",
+    "fieldtheory": "",
+    "training": "",
 }
-_MODULES = ("criticality", "fieldtheory")
-__all__ = ["__version__", *_HOMES, *_MODULES]  # pyright: ignore[reportUnsupportedDunderAll]
-
-
-def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(import_module(_HOMES[name]), name)
-    if name in _MODULES:
-        return import_module(f"nnqft.{name}")
-    raise AttributeError(f"module 'nnqft' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOMES, *_MODULES})
+__all__ = ["__version__", *_HOMES]  # pyright: ignore[reportUnsupportedDunderAll]
+__getattr__, __dir__ = lazily(__name__, _HOMES)
