@@ -1,11 +1,15 @@
 """Criticality and trainability through the engine: stores, resumption, refusals, the workflow's own view."""
 
 import copy
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import xarray as xr
+import yaml
 
+from nnqft.cli.show import show_plan
 from nnqft.core.errors import InputError
 from nnqft.criticality import corrected, finite_width, lyapunov_theory, mean_field
 from nnqft.criticality.crossing import crossing
@@ -191,3 +195,43 @@ def test_where_an_exponent_changes_sign():
     assert np.isnan(crossing(x, exact - 1, error)).all()
     assert np.isnan(crossing(x[:1], exact[:1], error[:1])).all()
     assert crossing(x[3:6], exact[3:6] - exact[4] + 0.01, error[3:6])[0] < x[4]
+
+
+def test_plan_names_every_point(tmp_path, capsys):
+    path = tmp_path / "scan.yaml"
+    path.write_text(yaml.safe_dump(SCAN, sort_keys=False))
+    show_plan(path)
+    rows = {line.split()[0]: line.split()[1:] for line in capsys.readouterr().out.splitlines() if line.strip()}
+    assert rows["tanh[sigma_w=0.9]"][:4] == ["24", "chain", "4", "512"]
+    assert rows["driven"][1] == "dynamics"
+    assert rows["tiny[depth=2,sigma_w=1.6]"][:4] == ["8", "descent", "2", "2"]
+
+
+@pytest.mark.slow
+def test_the_workflow_makes_everything(tmp_path):
+    """By Snakemake, on a cluster; then verified, compared with itself, and damage noticed."""
+    path = tmp_path / "scan.yaml"
+    path.write_text(yaml.safe_dump(SCAN, sort_keys=False))
+
+    def nnqft(*command):
+        return subprocess.run(
+            [sys.executable, "-m", "nnqft", *command], cwd=tmp_path, capture_output=True, text=True, check=False
+        )
+
+    result = nnqft("run", "scan.yaml")
+    assert result.returncode == 0, result.stderr
+    root = tmp_path / "results" / "critical"
+    expected = [
+        f"figures/{name}.png" for name in ("phase-pair", "corrections-pair", "dynamics-one", "trainability-tiny")
+    ]
+    for name in ("report.html", "manifest.json", "tables/criticality.tex", *expected):
+        assert (root / name).is_file(), name
+    assert not (root / "cumulants.zarr").exists()
+    verdict = nnqft("verify", "scan.yaml")
+    assert verdict.returncode == 0, verdict.stdout
+    assert "exact at every width" in verdict.stdout
+    assert nnqft("compare", "results/critical", "results/critical").stdout.strip() == "bit-identical"
+    assert "criticality: up to date" in nnqft("status", "scan.yaml").stdout
+    chunk = next(p for p in root.glob("criticality.zarr/pair/V_measured/c/**/*") if p.is_file())
+    chunk.write_bytes(chunk.read_bytes()[:-3])
+    assert "criticality.zarr" in nnqft("verify", "scan.yaml").stdout
