@@ -102,14 +102,16 @@ class DynamicsSpec:
 
         exponent, window (delta = exp 2 [growth - rate T_w], summed over a run's windows), and with a spectrum
         spectrum (descending), dimension, entropy, each with the sum of squares `_square`; correlator
-        (1/N) h_t . h_s for t, s <= times; autocorrelation (1/N) h_t . h_(t+tau) of the second half, tau <= times.
+        (1/N) h_t . h_s for t, s <= times; autocorrelation (1/N) h_t . h_(t+tau) of the second half, tau <= times. lost: how many networks died or
+        overflowed, so that something of theirs is not finite; they are in no other sum.
         """
         moments: dict[str, tuple[int, ...]] = {"exponent": (), "window": ()}
         if self.spectrum:
             moments |= {"spectrum": (self.width,), "dimension": (), "entropy": ()}
         squares = {f"{name}_square": shape for name, shape in moments.items()}
         n = self.times + 1
-        return moments | squares | {"correlator": (n, n), "autocorrelation": (n,)}
+        correlators: dict[str, tuple[int, ...]] = {"correlator": (n, n), "autocorrelation": (n,)}
+        return moments | squares | correlators | {"lost": ()}
 
 
 def dynamics_block(
@@ -200,10 +202,12 @@ def _network(spec: DynamicsSpec, key: jax.Array, numbers: _Numbers) -> dict[str,
     _, (path, growth) = jax.lax.scan(advance, (h, frame), (drawn, jnp.arange(run, dtype=jnp.uint32)))
     growth = growth[spec.burn :].astype(jnp.float64)
     first = jnp.concatenate([h[None], path[: spec.times]]).astype(jnp.float64)
-    return _exponents(spec, growth, numbers.rate) | {
+    found = _exponents(spec, growth, numbers.rate) | {
         "correlator": first @ first.T / N,
         "autocorrelation": lagged_products(path[run - spec.half :], spec.times),
     }
+    kept = jnp.all(jnp.stack([jnp.isfinite(value).all() for value in found.values()]))
+    return {name: jnp.where(kept, value, 0.0) for name, value in found.items()} | {"lost": 1.0 - kept}
 
 
 def draws(spec: DynamicsSpec, key: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:

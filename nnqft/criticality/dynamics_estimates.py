@@ -8,7 +8,7 @@ Errors by a delete-one-group jackknife over networks. Quenched and annealed expo
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,7 @@ Array = NDArray[np.float64]
 
 REPLICATES = 64
 """Most jackknife groups."""
+FEW_WINDOWS = "a few windows carry the average"
 LEAST_SAMPLES, LEAST_SHARE = 50.0, 0.01
 """Effective windows, and their share of all, below which a few windows carry the annealed average."""
 
@@ -36,7 +37,7 @@ class Estimate:
 
     stderr is NaN (and there are no replicates) for a single sub-batch, the value where sums overflowed. share:
     effective number of samples (sum delta)^2 / sum delta^2 over their number, for averages of exponentials; trusted:
-    whether these are enough.
+    whether these are enough and no network was lost; reason: why not.
     """
 
     value: Array
@@ -44,6 +45,7 @@ class Estimate:
     replicates: Array
     share: float = 1.0
     trusted: bool = True
+    reason: str = ""
 
 
 def estimates(
@@ -51,12 +53,14 @@ def estimates(
 ) -> dict[str, Estimate]:
     """Estimates from sums (B, *shape) of B sub-batches, in the order in which they were drawn, of any blocks.
 
-    count: networks in each of them, (B,) or one number for all; rate: as given to the blocks. Returns lyapunov,
+    count: networks in each of them, (B,) or one number for all; rate: as given to the blocks. Networks that were lost
+    (see DynamicsSpec.layout) are left out, and nothing is trusted then; NaN if all were. Returns lyapunov,
     lyapunov_annealed, correlator (times + 1, times + 1), autocorrelation (times + 1,), and with a spectrum spectrum
     (width,), dimension, entropy.
     """
     totals = {name: np.asarray(sums[name], dtype=np.float64) for name in spec.layout}
-    networks = np.broadcast_to(np.asarray(count, dtype=np.float64), (len(totals["exponent"]),))
+    every = np.broadcast_to(np.asarray(count, dtype=np.float64), (len(totals["exponent"]),))
+    networks, lost = every - totals["lost"], int(totals["lost"].sum())
 
     def mean(name: str) -> Estimate:
         return _jackknifed(lambda x, n: x / n.reshape(-1, *[1] * (x.ndim - 1)), totals[name], networks)
@@ -65,7 +69,10 @@ def estimates(
     found |= {name: mean(name) for name in ("correlator", "autocorrelation")}
     if spec.spectrum:
         found |= {name: mean(name) for name in ("spectrum", "dimension", "entropy")}
-    return found
+    if lost:
+        reason = f"{lost} of {int(every.sum())} networks died or overflowed"
+        return {name: replace(estimate, trusted=False, reason=reason) for name, estimate in found.items()}
+    return {n: e if e.trusted else replace(e, reason=FEW_WINDOWS) for n, e in found.items()}
 
 
 def theory(
@@ -123,7 +130,7 @@ def _annealed(spec: DynamicsSpec, totals: dict[str, Array], networks: Array, rat
     found = _jackknifed(value, totals["window"], networks)
     first, second = totals["window"].sum(), totals["window_square"].sum()
     samples, windows = (first**2 / second if second > 0 else 0.0), networks.sum() * spec.windows
-    share = float(samples / windows)
+    share = float(samples / windows) if windows > 0 else 0.0
     trusted = bool(np.isfinite(first) and samples >= LEAST_SAMPLES and share >= LEAST_SHARE)
     return Estimate(found.value, found.stderr, found.replicates, share, trusted)
 

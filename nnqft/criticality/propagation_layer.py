@@ -24,7 +24,7 @@ Pair = tuple[jax.Array, jax.Array]
 def features(phi: Activation, K: jax.Array, R: jax.Array, a: jax.Array, g: jax.Array) -> Pair:
     """Values of phi (points, n, networks), and (phi' z_1, phi' v) at the first point; with a second point (phi'_2 z_1,
     phi'_2 h, phi'_1, phi'_2) besides. v = (a / q) z_1 + sqrt(1 - a^2 / q) h, a = p / sqrt(d): a tangent vector of unit
-    mean square.
+    mean square. Lengths may vanish (1e-80 and less): v is made of normals, not of z_1.
 
     h is the second normal of a neuron. Where there is a second point it moves that one too, as it would in a network
     whose tangent vector points from the first point to the second: the laws of (z_1, v) and of all z are exact.
@@ -33,12 +33,12 @@ def features(phi: Activation, K: jax.Array, R: jax.Array, a: jax.Array, g: jax.A
     upper = R.astype(jnp.float32)
     z = jnp.stack([reduce(add, [upper[c, p] * columns[c] for c in range(p + 1)]) for p in range(len(K))])
     units, slopes = jax.jvp(lambda x: phi.function(x, jnp.ones((), x.dtype)), (z,), (jnp.ones_like(z),))
-    q, h = jnp.maximum(K[0, 0], TINY), columns[1]
-    along, across = a / q, jnp.sqrt(jnp.maximum(1 - a**2 / q, 0))
-    v = along.astype(jnp.float32) * z[0] + across.astype(jnp.float32) * h
+    along = jnp.clip(a / jnp.sqrt(jnp.maximum(K[0, 0], TINY)), -1, 1)
+    across = jnp.sqrt(1 - along**2)
+    v = along.astype(jnp.float32) * columns[0] + across.astype(jnp.float32) * columns[1]  # z_1 = sqrt(q) g_1
     found = [slopes[0] * z[0], slopes[0] * v]
     if len(K) > 1:
-        found += [slopes[1] * z[0], slopes[1] * h, slopes[0], slopes[1]]
+        found += [slopes[1] * z[0], slopes[1] * columns[1], slopes[0], slopes[1]]
     return units, jnp.stack(found)
 
 

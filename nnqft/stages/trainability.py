@@ -11,7 +11,7 @@ from nnqft.spec.model import Scan
 from nnqft.stages.layout import Layout, dataset
 from nnqft.stages.source import Source
 from nnqft.storage.product import write_receipt, write_tree
-from nnqft.training.cells import training_cell
+from nnqft.training.cells import statistics, training_cell
 from nnqft.training.datasets import dataset as points_of
 from nnqft.training.trainability import estimates, trainable_depth
 
@@ -72,4 +72,4 @@ def trained_map(scan: Scan, name: str, source: Source) -> xr.Dataset:
 def _values(source: Source, cell: Any) -> dict[str, np.ndarray]:
     """Statistics (networks, *shape) of one place."""
     moments = source.data(cell)["moments"]
-    return unpacked(moments.reshape(-1, moments.shape[-1]), cell.spec.layout)
+    return unpacked(statistics(moments.reshape(-1, moments.shape[-1])), cell.spec.layout)

@@ -1,6 +1,6 @@
 """The scan points of `trainability`: every (sigma_w, depth) of a map, its networks in blocks."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,8 @@ VERSION = 1
 """Raised with every change that alters the numbers of a block."""
 RECORD = 24
 """Entries of a curve of losses."""
+MISSING = float(np.finfo(np.float64).max)
+"""Stands for what does not exist (a loss that is not finite): statistics that are kept are finite."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,13 @@ class TrainingCell(Unit):
 
         key = block_key({**self.static, **self.varying}, block)
         found = training_block(self.spec, key, self.sigma_w, self.sigma_b)
-        return packed(found, self.spec.layout, np.ones(self.block, dtype=np.int64))
+        block = packed(found, self.spec.layout, np.ones(self.block, dtype=np.int64))
+        return replace(block, moments=np.where(np.isfinite(block.moments), block.moments, MISSING))
+
+
+def statistics(moments: Array) -> Array:
+    """The moments of some blocks with NaN for what is missing."""
+    return np.where(moments == MISSING, np.nan, moments)
 
 
 def training_cell(scan: Scan, name: str, sigma_w: float, depth: int) -> TrainingCell:
