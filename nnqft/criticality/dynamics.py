@@ -102,8 +102,8 @@ class DynamicsSpec:
 
         exponent, window (delta = exp 2 [growth - rate T_w], summed over a run's windows), and with a spectrum
         spectrum (descending), dimension, entropy, each with the sum of squares `_square`; correlator
-        (1/N) h_t . h_s for t, s <= times; autocorrelation (1/N) h_t . h_(t+tau) of the second half, tau <= times. lost: how many networks died or
-        overflowed, so that something of theirs is not finite; they are in no other sum.
+        (1/N) h_t . h_s for t, s <= times; autocorrelation (1/N) h_t . h_(t+tau) of the second half, tau <= times;
+        lost: how many networks died or overflowed, so that something of theirs is not finite; they are in no other sum.
         """
         moments: dict[str, tuple[int, ...]] = {"exponent": (), "window": ()}
         if self.spectrum:
