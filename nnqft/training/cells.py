@@ -91,8 +91,8 @@ class TrainingCell(Unit):
 
         key = block_key({**self.static, **self.varying}, block)
         found = training_block(self.spec, key, self.sigma_w, self.sigma_b)
-        block = packed(found, self.spec.layout, np.ones(self.block, dtype=np.int64))
-        return replace(block, moments=np.where(np.isfinite(block.moments), block.moments, MISSING))
+        kept = packed(found, self.spec.layout, np.ones(self.block, dtype=np.int64))
+        return replace(kept, moments=np.where(np.isfinite(kept.moments), kept.moments, MISSING))
 
 
 def statistics(moments: Array) -> Array:
