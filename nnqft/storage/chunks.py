@@ -36,7 +36,7 @@ class ChunkedArray:
 
     def path(self, row: int, block: int) -> str:
         """File of one chunk."""
-        return os.path.join(self.folder, "c", str(row), str(block), *("0" * (len(self.shape) - 2)))  # noqa: PTH118
+        return f"{self.folder}/c/{row}/{block}{'/0' * (len(self.shape) - 2)}"
 
     def exists(self, row: int, block: int) -> bool:
         """Whether the file of a chunk is there and holds anything."""
@@ -88,22 +88,22 @@ class ChunkedArray:
             raise
 
 
-def chunked(folder: Path) -> ChunkedArray:
+def chunked(folder: str) -> ChunkedArray:
     """An array as its ``zarr.json`` describes it now: read again whenever that file has changed.
 
     Raises:
         FormatError: when it is not laid out as this version writes it; OSError when there is none.
     """
-    path = folder / "zarr.json"
-    state = path.stat()
+    path = f"{folder}/zarr.json"
+    state = os.stat(path)  # noqa: PTH116
     signature = state.st_mtime_ns, state.st_size, state.st_ino
-    if (known := _known.get(str(folder))) and known[0] == signature:
+    if (known := _known.get(folder)) and known[0] == signature:
         return known[1]
-    meta = json.loads(path.read_text(encoding="utf-8"))
+    meta = json.loads(Path(path).read_text(encoding="utf-8"))
     shape, chunk = meta["shape"], meta["chunk_grid"]["configuration"]["chunk_shape"]
     own = [codec["name"] for codec in meta["codecs"]] == CODECS and meta["data_type"] in _TYPES
     if not own or chunk != [1, 1, *shape[2:]] or meta["chunk_key_encoding"]["name"] != "default":
         raise FormatError(f"{folder}: not written by this version of nnqft")
-    found = ChunkedArray(str(folder), tuple(shape), _TYPES[meta["data_type"]])
-    _known[str(folder)] = signature, found
+    found = ChunkedArray(folder, tuple(shape), _TYPES[meta["data_type"]])
+    _known[folder] = signature, found
     return found

@@ -118,8 +118,13 @@ class LeafStore:
                 found[name].append(values[name])
         return {name: np.stack(values) for name, values in found.items()}
 
+    def sound(self, row: int, blocks: int) -> NDArray[np.bool_]:
+        """Which of the first `blocks` blocks are committed and intact: all chunks are read."""
+        arrays = self._arrays()
+        return np.array([_read_block(arrays, row, block) is not None for block in range(blocks)], dtype=bool)
+
     def good(self, row: int, blocks: int) -> tuple[NDArray[np.bool_], list[str]]:
-        """Which of the first `blocks` blocks are committed and intact, and the digest of each (empty where not)."""
+        """:meth:`sound`, and the digest of each block (empty where it is not)."""
         arrays = self._arrays()
         digests = []
         for block in range(blocks):
@@ -150,7 +155,8 @@ class LeafStore:
         return min(most, self._arrays()["count"].shape[1])
 
     def _arrays(self) -> dict[str, ChunkedArray]:
-        return {name: chunked(self._group / name) for name in ARRAYS}
+        folder = str(self.folder)
+        return {name: chunked(f"{folder}/blocks.zarr/{name}") for name in ARRAYS}
 
 
 class CorruptBlockError(RuntimeError):
