@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 CODECS = ["bytes", "zstd", "crc32c"]
 LEVEL = 1
+_ZSTD = Zstd(level=LEVEL)
 _TYPES = {"float64": np.dtype("<f8"), "int64": np.dtype("<i8")}
 _known: dict[str, tuple[tuple[int, ...], "ChunkedArray"]] = {}
 
@@ -52,12 +53,12 @@ class ChunkedArray:
                 content = stream.read()
         except OSError:
             return None
-        body = memoryview(content)[:-4]
-        if len(content) < 5 or google_crc32c.value(bytes(body)) != int.from_bytes(content[-4:], "little"):
+        body = content[:-4]
+        if len(content) < 5 or google_crc32c.value(body) != int.from_bytes(content[-4:], "little"):
             return None
         values = np.empty(self.shape[2:], dtype=self.dtype)
         try:
-            found = Zstd(level=LEVEL).decode(body, out=values)
+            found = _ZSTD.decode(body, out=values)
         except (RuntimeError, ValueError):
             return None
         return values if np.asarray(found).nbytes == values.nbytes else None
@@ -70,7 +71,7 @@ class ChunkedArray:
         """
         if values.shape != self.shape[2:] or row >= self.shape[0] or block >= self.shape[1]:
             raise ValueError(f"{self.folder}: no place {row}, {block} for shape {values.shape} in {self.shape}")
-        body = bytes(Zstd(level=LEVEL).encode(np.ascontiguousarray(values, dtype=self.dtype)))
+        body = bytes(_ZSTD.encode(np.ascontiguousarray(values, dtype=self.dtype)))
         path = self.path(row, block)
         temporary = f"{path}.{secrets.token_hex(8)}.partial"
         content = body + google_crc32c.value(body).to_bytes(4, "little")
