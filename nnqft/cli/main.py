@@ -18,6 +18,9 @@ app = typer.Typer(
 Config = Annotated[Path, typer.Argument(help="scan file (YAML), e.g. config/hms.yaml")]
 Extra = Annotated[list[str] | None, typer.Argument(help="after --: arguments for snakemake, e.g. -- --dry-run")]
 
+Quick = Annotated[bool, typer.Option("--quick", help="read the commit marks only, not all data")]
+Json = Annotated[bool, typer.Option("--json", help="print one JSON object instead (docs/commands.md)")]
+
 
 @app.command()
 def run(config: Config, extra: Extra = None) -> None:
@@ -44,45 +47,39 @@ def report(config: Config, extra: Extra = None) -> None:
 
 
 @app.command()
-def plan(config: Config) -> None:
+def plan(config: Config, as_json: Json = False) -> None:
     """Validate a scan and say what it will cost; nothing is written."""
     from nnqft.cli.show import show_plan
 
-    show_plan(config)
+    show_plan(config, as_json)
 
 
 @app.command()
-def status(config: Config) -> None:
+def status(config: Config, quick: Quick = False, as_json: Json = False) -> None:
     """Blocks done, missing and damaged for each (architecture, width), and the state of every stage."""
     from nnqft.cli.show import show_status
 
-    show_status(config)
+    show_status(config, quick, as_json)
 
 
 @app.command()
-def verify(config: Config) -> None:
+def verify(config: Config, as_json: Json = False) -> None:
     """Re-read every chunk against its checksum and compare with theory; exit 1 with a list when anything fails."""
     from nnqft.cli.show import show_verification
 
-    raise typer.Exit(show_verification(config))
+    raise typer.Exit(show_verification(config, as_json))
 
 
 @app.command()
 def compare(
     a: Annotated[Path, typer.Argument(help="a result folder, e.g. results/hms")],
     b: Annotated[Path, typer.Argument(help="another one")],
+    as_json: Json = False,
 ) -> None:
     """Say whether two result folders are bit-identical, equal within rounding, consistent, or different (exit 1)."""
-    from nnqft.stages.compare import VERDICTS
-    from nnqft.stages.compare import compare as compare_folders
+    from nnqft.cli.show import show_comparison
 
-    verdict, notes = compare_folders(a, b)
-    for note in notes[:20]:
-        typer.echo(note)
-    if len(notes) > 20:
-        typer.echo(f"... and {len(notes) - 20} more")
-    typer.echo(verdict)
-    raise typer.Exit(1 if verdict == VERDICTS[-1] else 0)
+    raise typer.Exit(show_comparison(a, b, as_json))
 
 
 def main() -> None:

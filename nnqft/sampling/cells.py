@@ -1,7 +1,7 @@
 """The points of a scan: every (architecture, width) and how it is sampled, and the leaves that own them."""
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from hashlib import sha256
 from typing import Any
 
@@ -134,6 +134,7 @@ def leaves(scan: Scan) -> list[Leaf]:
     return grouped(named)
 
 
+@lru_cache(maxsize=1024)
 def default_precision(architecture: Architecture) -> str:
     """float64 where two points differ by less than 1e-3 of the largest preactivation variance, else float32.
 

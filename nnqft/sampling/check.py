@@ -10,6 +10,8 @@ from nnqft.sampling.kinds import PRODUCT_LIMIT, product_bytes, refuse
 from nnqft.spec.grid import architectures
 from nnqft.spec.model import Scan
 
+MOST_BLOCKS = 10**6
+"""Of one (architecture, width): three files each."""
 _ENSEMBLE = ("sampler", "estimator", "block")
 
 
@@ -42,6 +44,10 @@ def check(scan: Scan, source: str) -> Scan:
     if scan.couplings.asymmetric and find_spec("iminuit") is None:
         remedy = 'install it (pip install "nnqft[minuit]"), or leave the key out'
         raise InputError(f"{source}: couplings.asymmetric", "needs iminuit, which is not installed", remedy)
+    if budget(scan).most > MOST_BLOCKS:
+        what = f"{budget(scan).most:,} blocks for each (architecture, width)"
+        fewest = -(-scan.ensemble.networks // MOST_BLOCKS)
+        raise InputError(f"{source}: ensemble.block", what, f"use blocks of {fewest:,} networks or more")
     groups = budget(scan).pilot * min(scan.ensemble.block, SUBBATCHES)
     if groups < scan.ensemble.replicates:
         raise InputError(

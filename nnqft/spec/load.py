@@ -1,6 +1,7 @@
 """Read a scan file: safe YAML, no silent duplicates, and one clear message for every mistake."""
 
 import difflib
+import reprlib
 from collections.abc import Hashable
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,17 @@ _REMEDIES = {
     "list_type": "give a list, e.g. [1, 2]",
     "too_short": "give at least one",
 }
+
+
+LARGEST_FILE = 2**24
+"""Bytes of a scan file."""
+MOST_VALUES = 10**6
+"""Values in it, with every alias written out: few lines of aliases of aliases can mean more than memory holds."""
+DEEPEST = 64
+"""Levels of lists and mappings within each other."""
+
+_REPR = reprlib.Repr()
+_REPR.maxlevel, _REPR.maxlist, _REPR.maxdict, _REPR.maxstring, _REPR.maxlong, _REPR.maxother = 4, 20, 20, 90, 90, 90
 
 
 class _Loader(yaml.SafeLoader):
@@ -49,11 +61,16 @@ def read_scan(path: str | Path) -> Scan:
     """
     path = Path(path)
     try:
-        text = path.read_text(encoding="utf-8")
+        if path.stat().st_size > LARGEST_FILE:
+            raise InputError(
+                str(path), f"is larger than {LARGEST_FILE >> 20} MiB", "give the path of a scan file (YAML)"
+            )
+        text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
         raise InputError(str(path), f"cannot be read ({reason})", "give the path of a scan file (YAML)") from None
     try:
+        _check_size(yaml.compose(text, Loader=_Loader))
         data = yaml.load(text, Loader=_Loader)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise InputError(str(path), f"is not valid YAML ({_yaml_problem(error)})", "correct it there") from None
@@ -70,7 +87,34 @@ def parse_scan(data: Any, source: str = "configuration") -> Scan:
         raise _first_problem(source, error) from None
 
 
+def _check_size(root: yaml.Node | None) -> None:
+    """Stop a document that means more than it should; YAMLError says why."""
+    sizes: dict[int, int] = {}
+    above: set[int] = set()
+
+    def size(node: yaml.Node) -> int:
+        if id(node) in above:
+            raise yaml.constructor.ConstructorError(None, None, "an alias of what it stands in", node.start_mark)
+        if len(above) > DEEPEST:
+            raise yaml.constructor.ConstructorError(None, None, f"more than {DEEPEST} levels", node.start_mark)
+        if id(node) not in sizes:
+            above.add(id(node))
+            pairs = node.value if isinstance(node, yaml.MappingNode) else ()
+            inner = [part for pair in pairs for part in pair]
+            inner += node.value if isinstance(node, yaml.SequenceNode) else []
+            sizes[id(node)] = 1 + sum(map(size, inner))
+            above.remove(id(node))
+        return sizes[id(node)]
+
+    if root is not None and size(root) > MOST_VALUES:
+        raise yaml.constructor.ConstructorError(
+            None, None, f"more than {MOST_VALUES:,} values with its aliases written out"
+        )
+
+
 def _yaml_problem(error: Exception) -> str:
+    if isinstance(error, RecursionError):
+        return f"more than {DEEPEST} levels"
     mark = getattr(error, "problem_mark", None)
     problem = getattr(error, "problem", None) or str(error).splitlines()[0]
     return f"line {mark.line + 1}, column {mark.column + 1}: {problem}" if mark else problem
@@ -91,7 +135,7 @@ def _first_problem(source: str, error: ValidationError) -> InputError:
     if kind == "value_error" and ";" in what:
         place, _, rest = (
             what.partition(": ")
-            if what.split(":")[0].startswith(("points.", "architectures.", "cumulants."))
+            if what.split(":")[0].startswith(("points.", "architectures.", "cumulants.", "trainability."))
             else ("", "", what)
         )
         what, remedy = rest.rsplit("; ", 1)
@@ -128,5 +172,9 @@ def _suggestion(location: list[str]) -> str:
 
 
 def _short(value: Any) -> str:
-    text = repr(value)
+    """A value in a message: at most 60 characters, whatever it is."""
+    try:
+        text = _REPR.repr(value)
+    except ValueError:  # an integer of thousands of digits
+        text = f"a huge {type(value).__name__}"
     return text if len(text) <= 60 else text[:57] + "..."

@@ -3,6 +3,7 @@
 This model generates ``workflow/schemas/scan.schema.json``; a test keeps the two in step.
 """
 
+import math
 import re
 from typing import Annotated, Any, Literal
 
@@ -22,6 +23,9 @@ from nnqft.spec.measurements import Criticality, Measurement, Trainability
 
 SWEEPABLE = ("activation", "depth", "sigma_w", "sigma_b")
 """Hyperparameters that may be given as a list."""
+
+MOST_POINTS = 10**6
+"""Scan points of one file, all widths counted."""
 
 _COUPLING = re.compile(r"lambda_(nl|0|[2468]|1[02468])")
 Option = bool | int | Real | str
@@ -69,6 +73,11 @@ class ArchitectureFamily(Section):
     """This family's own `ensemble.estimator`."""
     swept: Annotated[tuple[str, ...], Field(exclude=True, json_schema_extra={"internal": True})] = ()
     """The swept keys in the order written (filled in when the file is read; never written by hand)."""
+
+    @property
+    def points_swept(self) -> int:
+        """Scan points of this family at each width."""
+        return math.prod(len(value) for key in SWEEPABLE if isinstance(value := getattr(self, key), list))
 
     @model_validator(mode="before")
     @classmethod
@@ -217,6 +226,7 @@ class Scan(Section):
         for name, rows in self.points.items():
             if len({len(row) for row in rows}) > 1:
                 raise ValueError(f"points.{name}: its points have different numbers of coordinates; give each as many")
+        self._check_number()
         orders = {f"G{k}c": k for k in (4, 6, 8)} | {"G2": 2}
         for name in self.ensemble.target:
             if orders[name] not in self.cumulants.orders:
@@ -235,6 +245,18 @@ class Scan(Section):
                 raise ValueError(f"architectures.{name}.points: no point set {family.points!r}; defined are: {known}")
             self._check_heldout(name, family)
         return self
+
+    def _check_number(self) -> None:
+        found = {
+            f"architectures.{name}": len(self.widths) * family.points_swept
+            for name, family in self.architectures.items()
+        }
+        found |= {f"trainability.{name}": len(t.sigma_w) * len(t.depth) for name, t in self.trainability.items()}
+        where = max(found, key=lambda key: found[key])
+        if sum(found.values()) > MOST_POINTS:
+            raise ValueError(
+                f"{where}: {sum(found.values()):,} scan points; sweep fewer values (at most {MOST_POINTS:,})"
+            )
 
     def _check_heldout(self, name: str, family: ArchitectureFamily) -> None:
         where, other = f"architectures.{name}.heldout", family.heldout

@@ -30,6 +30,13 @@ TASK_NEURONS = 2e7
 SHARES = 8
 """Tasks that a cell of some seconds is cut into, so that workers end together; no task is shorter than such a part."""
 
+LEAST_NEURONS = 4e4
+"""A block costs at least as much as so many neurons: reading, writing and calling take some milliseconds."""
+SMALL_TASKS = 64
+"""Tasks that a leaf of many small cells is made into at least, each of several cells."""
+
+Part = tuple[Unit, Row, list[int]]
+"""Blocks to compute of one cell."""
 Blocks = dict[str, int]
 """Blocks wanted of each cell, by identity."""
 
@@ -99,8 +106,13 @@ def _generate(leaf: Leaf, budget: Budget, folder: Path, run: Runner) -> None:
         write_json(store.manifest, _manifest(job, wanted, digests, errors))
 
 
+def compute_parts(folder: str, parts: Sequence[Part]) -> int:
+    """What one task does; returns how many blocks it was."""
+    return sum(compute_blocks(folder, *part) for part in parts)
+
+
 def compute_blocks(folder: str, cell: Unit, row: Row, blocks: Sequence[int]) -> int:
-    """What one task does: draw, reduce and commit some blocks of one cell; returns how many."""
+    """Draw, reduce and commit some blocks of one cell; returns how many."""
     store = LeafStore(Path(folder))
     for block in blocks:
         if store.intact(row.index, block):  # by an earlier try of this task, whose worker died
@@ -131,9 +143,9 @@ def _fill(job: Generation, wanted: Blocks) -> dict[str, list[str]]:
     there, total = sum(int(d.sum()) for d in done.values()), sum(wanted.values())
     log.info("%s: %d cells, %d blocks, %d committed, %d to compute", leaf.name, len(index), total, there, total - there)
     for _ in range(PASSES):
-        tasks = [task for cell in leaf.cells for task in _tasks(job, cell, done[cell.identity])]
-        if tasks:
-            _run(tasks, job.run, leaf.name)
+        parts = [part for cell in leaf.cells for part in _parts(job, cell, done[cell.identity])]
+        if parts:
+            _run(str(store.folder), joined(parts), job.run, leaf.name)
         checked = {i: store.good(index[i], wanted[i]) for i in wanted}
         done = {identity: good for identity, (good, _) in checked.items()}
         if all(good.all() for good in done.values()):
@@ -155,21 +167,36 @@ def _errors(job: Generation, cell: Unit, blocks: int) -> tuple[dict[str, float],
     return target_errors(cell, sums, row.scale, [name for name, _ in job.budget.target])
 
 
-def _tasks(job: Generation, cell: Unit, done: NDArray[np.bool_]) -> list[tuple[Any, ...]]:
+def _parts(job: Generation, cell: Unit, done: NDArray[np.bool_]) -> list[Part]:
     missing = np.flatnonzero(~done)
     share = len(missing) * cell.neurons / SHARES
     size = max(1, int(min(TASK_NEURONS, max(share, TASK_NEURONS / SHARES)) / cell.neurons))
-    return [
-        (str(job.store.folder), cell, job.rows[cell.identity], [int(b) for b in missing[i : i + size]])
-        for i in range(0, len(missing), size)
-    ]
+    row = job.rows[cell.identity]
+    return [(cell, row, [int(b) for b in missing[i : i + size]]) for i in range(0, len(missing), size)]
 
 
-def _run(tasks: list[tuple[Any, ...]], run: Runner, name: str) -> None:
-    tasks.sort(key=lambda task: -task[1].width)
-    total = sum(len(task[3]) for task in tasks)
+def joined(parts: list[Part]) -> list[list[Part]]:
+    """Tasks, the widest networks first: small parts of neighbouring widths together, so that no task is shorter than
+    what handing it out costs, and there are still tasks for every worker.
+    """
+    parts = sorted(parts, key=lambda part: -part[0].width)
+    costs = [len(blocks) * max(cell.neurons, LEAST_NEURONS) for cell, _, blocks in parts]
+    most = min(TASK_NEURONS / SHARES, sum(costs) / SMALL_TASKS)
+    tasks: list[list[Part]] = []
+    there = 0.0
+    for part, cost in zip(parts, costs, strict=True):
+        if not tasks or there + cost > most:
+            tasks.append([])
+            there = 0.0
+        tasks[-1].append(part)
+        there += cost
+    return tasks
+
+
+def _run(folder: str, tasks: list[list[Part]], run: Runner, name: str) -> None:
+    total = sum(len(blocks) for parts in tasks for _, _, blocks in parts)
     finished, shown = 0, 0
-    for _, computed in run(compute_blocks, tasks):
+    for _, computed in run(compute_parts, [(folder, parts) for parts in tasks]):
         finished += computed
         if finished == total or finished >= shown + total / 20:
             log.info("%s: %d of %d blocks", name, finished, total)

@@ -1,7 +1,7 @@
 """What is there and what is missing: the state of a scan's files, without computing anything."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,8 @@ class CellStatus:
     missing: int
     corrupt: int
     networks: int
+    measurement: str = ""
+    leaf: str = ""
 
 
 def generated(scan: Scan, layout: Layout) -> bool:
@@ -42,14 +44,15 @@ def withdraw_damaged(scan: Scan, layout: Layout) -> list[str]:
         if not wanted:
             continue
         rows = store.rows()
-        if not all(i in rows and store.good(rows[i].index, blocks)[0].all() for i, blocks in wanted.items()):
+        if not all(i in rows and store.sound(rows[i].index, blocks).all() for i, blocks in wanted.items()):
             store.manifest.unlink()
             damaged.append(work.leaf.name)
     return damaged
 
 
 def cell_status(scan: Scan, layout: Layout, thorough: bool = False) -> list[CellStatus]:
-    """The state of every scan point; `thorough` reads all data against its checksums instead of the commit marks only.
+    """The state of every scan point; `thorough` reads all data against its checksums instead of the commit marks only
+    (then `corrupt` counts bad marks, and marks of blocks whose data have no file).
 
     With a target, a leaf that is not finished wants its pilot, and whatever has been asked for since.
     """
@@ -60,7 +63,8 @@ def cell_status(scan: Scan, layout: Layout, thorough: bool = False) -> list[Cell
         rows = store.rows()
         for unit in work.leaf.cells:
             least, most = finished.get(unit.identity, b.pilot), finished.get(unit.identity, b.most)
-            found.append(_cell_status(unit, store, rows, least, most, thorough))
+            one = _cell_status(unit, store, rows, least, most, thorough)
+            found.append(replace(one, measurement=work.measurement, leaf=work.leaf.name))
     return found
 
 
@@ -91,12 +95,10 @@ def _cell_status(
     done = corrupt = 0
     if cell.identity in rows:
         row = rows[cell.identity].index
-        marks = store.committed(row, store.blocks(most))
+        marks = store.marked(row, store.blocks(most))
         wanted = max(wanted, int(np.flatnonzero(marks)[-1]) + 1 if marks.any() else 0)
-        done = int(marks[:wanted].sum())
-        if thorough:
-            intact = int(store.good(row, wanted)[0].sum())
-            done, corrupt = intact, done - intact
+        done = int((store.sound(row, wanted) if thorough else store.committed(row, wanted)).sum())
+        corrupt = int(marks.sum()) - done
     return CellStatus(cell.label, cell.width, done, wanted - done - corrupt, corrupt, done * cell.block)
 
 

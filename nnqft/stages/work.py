@@ -19,12 +19,23 @@ class Work:
     budget: Budget
 
 
-def all_work(scan: Scan) -> list[Work]:
-    """The leaves of a scan in the order in which they are generated.
+_latest: list[tuple[Scan, tuple[Work, ...]]] = []
+
+
+def all_work(scan: Scan) -> tuple[Work, ...]:
+    """The leaves of a scan in the order in which they are generated. (Those of the last scan asked for are kept.)
 
     Raises:
         InputError: for a unit that cannot be measured.
     """
+    if _latest and _latest[0][0] is scan:
+        return _latest[0][1]
+    found = tuple(_all_work(scan))
+    _latest[:] = [(scan, found)]
+    return found
+
+
+def _all_work(scan: Scan) -> list[Work]:
     wanted = budget(scan)
     found = [Work("cumulants", leaf, wanted) for leaf in leaves(scan)]
     found += [Work("criticality", leaf, Budget(blocks, blocks)) for leaf, blocks in critical_leaves(scan)]

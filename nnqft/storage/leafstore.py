@@ -12,7 +12,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import zarr
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from zarr.codecs import BytesCodec, Crc32cCodec, ZstdCodec
 
 from nnqft.core.hashing import canonical_json
+from nnqft.storage.chunks import LEVEL, ChunkedArray, chunked
 from nnqft.storage.files import write_json
 
 ARRAYS = ("moments", "tail", "count")
@@ -97,9 +98,9 @@ class LeafStore:
 
     def commit(self, row: int, block: int, moments: NDArray, tail: NDArray, count: NDArray) -> None:
         """Write one block: data first, the count that commits it last."""
-        arrays = self._arrays("r+")
+        arrays = self._arrays()
         for name, value in (("moments", moments), ("tail", tail), ("count", count)):
-            arrays[name][row, block] = value
+            arrays[name].write(row, block, value)
 
     def read(self, row: int, blocks: Iterable[int]) -> dict[str, NDArray]:
         """Arrays (blocks, ...) of one cell, every chunk checked.
@@ -107,7 +108,7 @@ class LeafStore:
         Raises:
             CorruptBlockError: naming the first block that is missing, incomplete or fails its checksum.
         """
-        arrays = self._arrays("r")
+        arrays = self._arrays()
         found: dict[str, list[NDArray]] = {name: [] for name in ARRAYS}
         for block in blocks:
             values = _read_block(arrays, row, block)
@@ -117,34 +118,45 @@ class LeafStore:
                 found[name].append(values[name])
         return {name: np.stack(values) for name, values in found.items()}
 
+    def sound(self, row: int, blocks: int) -> NDArray[np.bool_]:
+        """Which of the first `blocks` blocks are committed and intact: all chunks are read."""
+        arrays = self._arrays()
+        return np.array([_read_block(arrays, row, block) is not None for block in range(blocks)], dtype=bool)
+
     def good(self, row: int, blocks: int) -> tuple[NDArray[np.bool_], list[str]]:
-        """Which of the first `blocks` blocks are committed and intact, and the digest of each (empty where not)."""
-        arrays = self._arrays("r")
+        """:meth:`sound`, and the digest of each block (empty where it is not)."""
+        arrays = self._arrays()
         digests = []
         for block in range(blocks):
             values = _read_block(arrays, row, block)
             digests.append("" if values is None else _digest(values))
-        return np.array([bool(d) for d in digests]), digests
+        return np.array([bool(d) for d in digests], dtype=bool), digests
 
     def intact(self, row: int, block: int) -> bool:
         """Whether one block is committed and passes its checks."""
-        return _read_block(self._arrays("r"), row, block) is not None
+        return _read_block(self._arrays(), row, block) is not None
 
     def committed(self, row: int, blocks: int) -> NDArray[np.bool_]:
-        """Which of the first `blocks` blocks carry their commit mark (cheap: reads the counts only)."""
-        arrays = self._arrays("r")
+        """Which of the first `blocks` blocks carry their commit mark, with files for the rest (reads counts only)."""
+        arrays = self._arrays()
         marks = np.zeros(blocks, dtype=bool)
         for block in range(min(blocks, arrays["count"].shape[1])):
-            marks[block] = _safely(arrays, "count", row, block) is not None
+            there = arrays["moments"].exists(row, block) and arrays["tail"].exists(row, block)
+            marks[block] = there and _checked(arrays, "count", row, block) is not None
         return marks
+
+    def marked(self, row: int, blocks: int) -> NDArray[np.bool_]:
+        """Which of the first `blocks` blocks have a file for their commit mark, sound or not."""
+        count = self._arrays()["count"]
+        return np.array([block < count.shape[1] and count.exists(row, block) for block in range(blocks)], dtype=bool)
 
     def blocks(self, most: int) -> int:
         """Blocks that there is room for, at most so many."""
-        return min(most, self._arrays("r")["count"].shape[1])
+        return min(most, self._arrays()["count"].shape[1])
 
-    def _arrays(self, mode: Literal["r", "r+"]) -> dict[str, zarr.Array]:
-        group = zarr.open_group(self._group, mode=mode)
-        return {name: _array(group, name) for name in ARRAYS}
+    def _arrays(self) -> dict[str, ChunkedArray]:
+        folder = str(self.folder)
+        return {name: chunked(f"{folder}/blocks.zarr/{name}") for name in ARRAYS}
 
 
 class CorruptBlockError(RuntimeError):
@@ -169,26 +181,25 @@ def _create(group: zarr.Group, name: str, shape: tuple[int, ...]) -> None:
         dtype="int64" if name == "count" else "float64",
         fill_value=0 if name == "count" else np.nan,
         serializer=BytesCodec(endian="little"),
-        compressors=[ZstdCodec(level=1), Crc32cCodec()],
+        compressors=[ZstdCodec(level=LEVEL), Crc32cCodec()],
     )
 
 
-def _read_block(arrays: dict[str, zarr.Array], row: int, block: int) -> dict[str, NDArray] | None:
+def _read_block(arrays: dict[str, ChunkedArray], row: int, block: int) -> dict[str, NDArray] | None:
     if block >= arrays["count"].shape[1]:
         return None
     values: dict[str, NDArray] = {}
     for name in reversed(ARRAYS):
-        if (value := _safely(arrays, name, row, block)) is None:
+        if (value := _checked(arrays, name, row, block)) is None:
             return None
         values[name] = value
     return values
 
 
-def _safely(arrays: dict[str, zarr.Array], name: str, row: int, block: int) -> NDArray | None:
-    """A chunk, or None where it is absent or fails its checks (whatever the codec raises)."""
-    try:
-        value = np.asarray(arrays[name][row, block])
-    except Exception:
+def _checked(arrays: dict[str, ChunkedArray], name: str, row: int, block: int) -> NDArray | None:
+    """A chunk, or None where it is absent or fails its checks."""
+    value = arrays[name].read(row, block)
+    if value is None:
         return None
     present = value.sum() > 0 if name == "count" else np.isfinite(value).all()
     return value if present else None

@@ -40,10 +40,13 @@ def write_tree(path: Path, groups: dict[str, xr.Dataset], attributes: dict[str, 
 
 
 def read_tree(path: Path) -> xr.DataTree:
-    """Open a product, closed over its file handles; FileNotFoundError with the remedy when it is not there."""
+    """Open a product, closed over its file handles; FileNotFoundError with the remedy when it is not there.
+
+    Only zarr's third format: the second knows filters that unpickle, so that opening a stranger's store could run code.
+    """
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such store; run the scan that makes it (nnqft run CONFIG)")
-    return xr.open_datatree(path, engine="zarr")
+    return xr.open_datatree(path, engine="zarr", zarr_format=3)
 
 
 def checksum(groups: dict[str, xr.Dataset]) -> str:
