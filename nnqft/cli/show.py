@@ -79,7 +79,9 @@ def show_verification(config: Path) -> int:
 
     scan, layout = _read(config)
     if not generated(scan, layout):
-        typer.echo(f"{layout.root}: not finished for this scan file; see nnqft status {config}")
+        typer.echo(
+            f"{layout.root}: not finished for this scan file, or a manifest is damaged; see nnqft status {config}"
+        )
         return 1
     found = verify(scan, layout)
     for line in found.summary:

@@ -13,7 +13,7 @@ import zarr
 from zarr.errors import ZarrUserWarning
 from zarr.storage import LocalStore
 
-from nnqft.storage.files import locked, write_json
+from nnqft.storage.files import SealError, alive, locked, read_sealed, write_sealed
 
 
 def write_tree(path: Path, groups: dict[str, xr.Dataset], attributes: dict[str, Any]) -> str:
@@ -23,7 +23,7 @@ def write_tree(path: Path, groups: dict[str, xr.Dataset], attributes: dict[str, 
     """
     fresh, old = (path.with_name(f".{path.name}.{tag}.{os.getpid()}") for tag in ("new", "old"))
     for left in [*path.parent.glob(f".{path.name}.new.*"), *path.parent.glob(f".{path.name}.old.*")]:
-        if not Path(f"/proc/{left.suffix[1:]}").exists():  # of a process that was killed
+        if not alive(left.suffix[1:]):
             shutil.rmtree(left, ignore_errors=True)
     tree = xr.DataTree.from_dict({f"/{name}": data for name, data in groups.items()})
     tree.attrs.update(attributes)
@@ -60,7 +60,25 @@ def checksum(groups: dict[str, xr.Dataset]) -> str:
 
 def write_receipt(path: Path, content: dict[str, Any]) -> None:
     """The small deterministic file that the workflow tracks in place of a store."""
-    write_json(path, content)
+    write_sealed(path, content)
+
+
+def fault(path: Path, receipt: Path) -> str:
+    """What is wrong with a product: one clause, empty when its contents are those of its receipt."""
+    try:
+        wanted = read_sealed(receipt)["sha256"]
+    except FileNotFoundError:
+        return "has no receipt"
+    except SealError:
+        return "has a receipt that is damaged or edited"
+    try:
+        tree = read_tree(path)
+        groups = {name: node.to_dataset().load() for name, node in tree.children.items()}
+    except FileNotFoundError:
+        return "is not there"
+    except Exception as error:  # whatever zarr and xarray make of damaged files
+        return f"cannot be read ({type(error).__name__})"
+    return "" if checksum(groups) == wanted else "has contents that differ from the receipt"
 
 
 def _encoding(groups: dict[str, xr.Dataset]) -> dict[str, dict[str, Any]]:
