@@ -14,6 +14,7 @@ from nnqft.stages.status import receipted
 from nnqft.stages.work import Work, all_work
 from nnqft.storage.files import SealError, read_sealed
 from nnqft.storage.leafstore import LeafStore
+from nnqft.storage.receipts import fault
 
 
 def withdraw_damaged(scan: Scan, layout: Layout) -> list[str]:
@@ -59,13 +60,8 @@ def _fault(work: Work, layout: Layout, store: LeafStore) -> str:
 
 
 def _products(scan: Scan, layout: Layout) -> Iterator[str]:
-    there = [stage for stage in stages(scan) if layout.receipt(stage).exists()]
-    if not there:
-        return
-    from nnqft.storage.product import fault  # seconds, of which a fresh run needs none
-
-    for stage in there:
-        if wrong := fault(layout.store(stage), layout.receipt(stage)):
+    for stage in stages(scan):
+        if layout.receipt(stage).exists() and (wrong := fault(layout.store(stage), layout.receipt(stage))):
             layout.receipt(stage).unlink()
             yield f"{stage}.zarr {wrong} and is made again"
 

@@ -12,7 +12,8 @@ from nnqft.stages.layout import Layout, measurements, stages
 from nnqft.stages.work import all_work
 from nnqft.storage.files import SealError, read_sealed
 from nnqft.storage.leafstore import LeafStore
-from nnqft.storage.product import fault, read_tree
+from nnqft.storage.product import read_tree
+from nnqft.storage.receipts import fault
 
 SIGNIFICANCE = 1e-4
 """Corrected p-value below which estimate and exact prediction are said to disagree."""

@@ -13,7 +13,8 @@ import zarr
 from zarr.errors import ZarrUserWarning
 from zarr.storage import LocalStore
 
-from nnqft.storage.files import SealError, alive, locked, read_sealed, write_sealed
+from nnqft.storage.files import alive, locked, write_sealed
+from nnqft.storage.receipts import files_checksum
 
 
 def write_tree(path: Path, groups: dict[str, xr.Dataset], attributes: dict[str, Any]) -> str:
@@ -59,26 +60,11 @@ def checksum(groups: dict[str, xr.Dataset]) -> str:
 
 
 def write_receipt(path: Path, content: dict[str, Any]) -> None:
-    """The small deterministic file that the workflow tracks in place of a store."""
-    write_sealed(path, content)
+    """The small deterministic file that the workflow tracks in place of a store (content: `store`, its name, and more).
 
-
-def fault(path: Path, receipt: Path) -> str:
-    """What is wrong with a product: one clause, empty when its contents are those of its receipt."""
-    try:
-        wanted = read_sealed(receipt)["sha256"]
-    except FileNotFoundError:
-        return "has no receipt"
-    except SealError:
-        return "has a receipt that is damaged or edited"
-    try:
-        tree = read_tree(path)
-        groups = {name: node.to_dataset().load() for name, node in tree.children.items()}
-    except FileNotFoundError:
-        return "is not there"
-    except Exception as error:  # whatever zarr and xarray make of damaged files
-        return f"cannot be read ({type(error).__name__})"
-    return "" if checksum(groups) == wanted else "has contents that differ from the receipt"
+    It holds a checksum of the store's files, and its own.
+    """
+    write_sealed(path, content | {"files": files_checksum(path.parents[1] / content["store"])})
 
 
 def _encoding(groups: dict[str, xr.Dataset]) -> dict[str, dict[str, Any]]:
