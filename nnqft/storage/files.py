@@ -53,7 +53,7 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 def write_json(path: Path, content: Any) -> None:
     """An atomic, deterministic JSON file: sorted keys, one indentation, a final newline."""
-    write_atomic(path, json.dumps(content, sort_keys=True, indent=1, allow_nan=False) + "\n")
+    write_atomic(path, _text(content))
 
 
 def write_sealed(path: Path, content: dict[str, Any]) -> None:
@@ -70,11 +70,16 @@ def read_sealed(path: Path) -> dict[str, Any]:
     text = path.read_bytes()
     try:
         content = json.loads(text)
-        if content.pop(SEAL) == digest(content):
+        same = text == _text(content).encode()
+        if content.pop(SEAL) == digest(content) and same:
             return content
     except (ValueError, KeyError, TypeError, AttributeError):
         pass
     raise SealError(path)
+
+
+def _text(content: Any) -> str:
+    return json.dumps(content, sort_keys=True, indent=1, allow_nan=False) + "\n"
 
 
 def alive(process: str) -> bool:
