@@ -1,4 +1,4 @@
-"""`python -m chaos [--kills N] [--seed N] [--turns N] [--only TEXT]`: a table of faults; exit 1 if one is not survived."""
+"""`python -m chaos [--kills N] [--seed N] [--turns N] [--only TEXT]`: a table; exit 1 if a row is not clean."""
 
 import argparse
 import json

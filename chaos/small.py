@@ -1,6 +1,5 @@
 """The scan that is disturbed: small and quick; what it leaves on disk; how it is resumed without Snakemake."""
 
-import os
 from pathlib import Path
 
 from nnqft.sampling.check import check
@@ -72,7 +71,7 @@ def commits(root: Path) -> Times:
     """Committed blocks: count chunk -> (inode, time of writing)."""
     found = {}
     for path in root.glob("leaves/*/blocks.zarr/count/c/*/*/0"):
-        status = os.stat(path)
+        status = path.stat()
         found[path] = status.st_ino, status.st_mtime_ns
     return found
 
