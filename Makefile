@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: scan test test-slow calibrate bench lint format lock clean
+.PHONY: scan test test-slow calibrate bench chaos lint format lock clean
 
 scan: $(VENV)/.scan
 	$(BIN)/nnqft run $(CONFIG)
@@ -21,6 +21,10 @@ calibrate: $(VENV)/.test
 
 bench: $(VENV)/.test
 	$(BIN)/python benchmarks/run.py
+
+# Faults of processes, files, space and memory: a table, and JSON in results/bench/. CHAOS="--only kills --kills 50" does a part.
+chaos: $(VENV)/.test
+	$(BIN)/python -m chaos $(CHAOS)
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from nnqft.core.errors import InputError
+from nnqft.core.errors import DamageError, InputError
 
 app = typer.Typer(
     help="Random neural networks as statistical field theories: reproducible parameter scans.",
@@ -90,6 +90,6 @@ def main() -> None:
     except InputError as error:
         typer.echo(f"nnqft: {error}", err=True)
         sys.exit(2)
-    except (TimeoutError, FileNotFoundError) as error:
+    except (OSError, DamageError) as error:
         typer.echo(f"nnqft: {error}", err=True)
         sys.exit(1)

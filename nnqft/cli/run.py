@@ -14,7 +14,8 @@ from nnqft.core.errors import InputError
 from nnqft.spec.model import Scan
 from nnqft.stages.check import load_config
 from nnqft.stages.layout import Layout
-from nnqft.stages.status import generated, withdraw_damaged
+from nnqft.stages.mend import withdraw_damaged
+from nnqft.stages.status import generated
 from nnqft.storage.files import locked
 
 LOCK_PATIENCE = 120
@@ -33,8 +34,8 @@ def run_workflow(config: Path, targets: Sequence[str], extra: Sequence[str]) -> 
     if dry:
         return _snakemake(snakefile, config, targets, extra, "inline", ())
     with locked(layout.root / "lock", LOCK_PATIENCE) as lock:
-        for name in withdraw_damaged(scan, layout):
-            print(f"nnqft: {name}: damaged blocks are computed again", file=sys.stderr)
+        for line in withdraw_damaged(scan, layout):
+            print(f"nnqft: {line}", file=sys.stderr)
         with _cluster(scan, layout) as address:
             return _snakemake(snakefile, config, targets, extra, address, (lock,))
 

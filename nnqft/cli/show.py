@@ -68,7 +68,8 @@ def show_verification(config: Path, as_json: bool) -> int:
 
     scan, layout = _read(config)
     if not generated(scan, layout):
-        message = f"{layout.root}: not finished for this scan file; see nnqft status {config}"
+        why = "not finished for this scan file, or a manifest is damaged"
+        message = f"{layout.root}: {why}; see nnqft status {config}"
         if as_json:
             _json("verify", {"scan": scan.name, "verified": False, "failures": [message], "summary": []})
         else:

@@ -19,6 +19,9 @@ PATIENCE = "30s"
 WINDOW = 64
 """Most tasks in flight at once: enough to keep workers busy, few enough to keep the scheduler's memory flat."""
 
+ALLOWED_FAILURES = 20
+"""Workers that a task may lose before it is given up."""
+
 _WORKER_ENVIRONMENT = {
     "NPROC": "1",
     "OMP_NUM_THREADS": "1",
@@ -32,6 +35,10 @@ Runner = Callable[[Callable[..., Any], Sequence[tuple[Any, ...]]], Results]
 
 class ClusterLostError(RuntimeError):
     """The scheduler is gone. What was committed is safe; the remedy is to run again."""
+
+
+class WorkersKilledError(RuntimeError):
+    """A task whose workers die each time it is tried: out of memory, as a rule."""
 
 
 def cluster_name() -> str:
@@ -79,7 +86,7 @@ def local_cluster(workers: int) -> Iterator[str]:
     settings = {
         "distributed.worker.multiprocessing-method": "spawn",
         "distributed.nanny.pre-spawn-environ": _WORKER_ENVIRONMENT,
-        "distributed.scheduler.allowed-failures": 20,
+        "distributed.scheduler.allowed-failures": ALLOWED_FAILURES,
         "distributed.worker.memory.terminate": False,
     }
     with (
@@ -137,7 +144,7 @@ def _inline(function: Callable[..., Any], arguments: Sequence[tuple[Any, ...]]) 
 
 def _distributed(client: Any, function: Callable[..., Any], arguments: Sequence[tuple[Any, ...]]) -> Results:
     """A sliding window of tasks with unique keys; results as they finish."""
-    from distributed import as_completed
+    from distributed import KilledWorker, as_completed
 
     pending = iter(enumerate(arguments))
     positions: dict[str, int] = {}
@@ -161,7 +168,14 @@ def _distributed(client: Any, function: Callable[..., Any], arguments: Sequence[
             raise ClusterLostError("the cluster is gone; what was committed is safe: run again to go on") from None
         if future.status in ("cancelled", "lost"):
             raise ClusterLostError("the cluster is gone; what was committed is safe: run again to go on")
-        yield positions.pop(future.key), future.result()
+        try:
+            result = future.result()
+        except KilledWorker:
+            raise WorkersKilledError(
+                f"{ALLOWED_FAILURES} workers died one after another at the same task; if they ran out of memory: fewer "
+                "workers, or a smaller ensemble.block (nnqft plan says what a worker needs)"
+            ) from None
+        yield positions.pop(future.key), result
         done += 1
         if (following := submit()) is not None:
             completed.add(following)

@@ -1,4 +1,4 @@
-"""The one exception that users of the command line are meant to see."""
+"""The exceptions that users of the command line are meant to see."""
 
 
 class InputError(ValueError):
@@ -11,3 +11,7 @@ class InputError(ValueError):
         text = f"{where}: {what}; {remedy}"
         super().__init__("".join(c if c.isprintable() else repr(c)[1:-1] for c in text))
         self.where, self.what, self.remedy = where, what, remedy
+
+
+class DamageError(RuntimeError):
+    """Files that are not what was written; the message is one line and names the remedy. Exit status 1."""

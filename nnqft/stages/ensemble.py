@@ -17,8 +17,9 @@ from nnqft.sampling.budget import Budget
 from nnqft.sampling.cells import Cell
 from nnqft.sampling.groups import merged, target_errors
 from nnqft.sampling.unit import Leaf, Unit
-from nnqft.storage.files import locked, write_json
-from nnqft.storage.leafstore import LeafStore, Row
+from nnqft.storage.files import locked, write_sealed
+from nnqft.storage.leafindex import Row
+from nnqft.storage.leafstore import LeafStore
 
 log = logging.getLogger("nnqft")
 
@@ -103,7 +104,8 @@ def _generate(leaf: Leaf, budget: Budget, folder: Path, run: Runner) -> None:
             wanted = more
             log.info("%s: %d cells want more blocks to reach their target", leaf.name, short)
             store.grow(leaf.static, [], max(wanted.values()), leaf.cells[0].shapes)
-        write_json(store.manifest, _manifest(job, wanted, digests, errors))
+        store.sweep()
+        write_sealed(store.manifest, _manifest(job, wanted, digests, errors))
 
 
 def compute_parts(folder: str, parts: Sequence[Part]) -> int:

@@ -2,7 +2,6 @@
 
 import csv
 import hashlib
-import json
 import platform
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -15,6 +14,7 @@ from nnqft.spec.measurements import Measurement
 from nnqft.spec.model import Scan
 from nnqft.stages.layout import Layout, stages
 from nnqft.stages.work import all_work
+from nnqft.storage.files import read_sealed
 
 PACKAGES = (
     "nnqft", "numpy", "scipy", "jax", "jaxlib", "xarray", "zarr", "dask", "distributed", "snakemake", "matplotlib",
@@ -91,4 +91,4 @@ def _leaf_receipts(scan: Scan, layout: Layout) -> dict[str, Path]:
 
 
 def _receipt(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text(encoding="utf-8"))
+    return read_sealed(path)

@@ -1,6 +1,5 @@
 """The finished leaves of one measurement, opened once, to be read unit by unit."""
 
-import json
 from typing import Any
 
 import numpy as np
@@ -11,11 +10,18 @@ from nnqft.sampling.unit import Unit
 from nnqft.spec.model import Scan
 from nnqft.stages.layout import Layout
 from nnqft.stages.work import all_work
-from nnqft.storage.leafstore import LeafStore, Row
+from nnqft.storage.files import read_sealed
+from nnqft.storage.leafindex import Row
+from nnqft.storage.leafstore import LeafStore, LostIndexError
 
 
 class Source:
-    """The leaves of one measurement of a scan; FileNotFoundError for a leaf without its receipt."""
+    """The leaves of one measurement of a scan; FileNotFoundError for a leaf without its receipt.
+
+    Raises:
+        SealError: for a receipt that is damaged or edited.
+        LostIndexError: when the list of its cells is lost.
+    """
 
     def __init__(self, scan: Scan, layout: Layout, measurement: str):
         self.replicates = scan.ensemble.replicates
@@ -25,8 +31,9 @@ class Source:
                 continue
             store = LeafStore(layout.leaf(work.leaf.name))
             rows = store.rows()
-            receipts = json.loads(store.manifest.read_text(encoding="utf-8"))["cells"]
-            for receipt in receipts:
+            for receipt in read_sealed(store.manifest)["cells"]:
+                if receipt["identity"] not in rows:
+                    raise LostIndexError(store.folder)
                 self._where[receipt["identity"]] = store, rows[receipt["identity"]], receipt
 
     def row(self, unit: Unit) -> Row:

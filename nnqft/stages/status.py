@@ -1,6 +1,5 @@
 """What is there and what is missing: the state of a scan's files, without computing anything."""
 
-import json
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,6 +9,7 @@ from nnqft.sampling.unit import Unit
 from nnqft.spec.model import Scan
 from nnqft.stages.layout import STAGES, Layout, measurements
 from nnqft.stages.work import Work, all_work
+from nnqft.storage.files import SealError, read_sealed
 from nnqft.storage.leafstore import LeafStore
 
 
@@ -29,25 +29,19 @@ class CellStatus:
 
 def generated(scan: Scan, layout: Layout) -> bool:
     """Whether every leaf has a receipt for just what the scan asks."""
-    return all(_receipted(work, layout) for work in all_work(scan))
+    return all(receipted(work, layout) for work in all_work(scan))
 
 
-def withdraw_damaged(scan: Scan, layout: Layout) -> list[str]:
-    """Read every finished leaf back; take the receipt of a damaged one away, so that the workflow mends it.
-
-    Returns the names of the damaged leaves.
-    """
-    damaged = []
-    for work in all_work(scan):
-        store = LeafStore(layout.leaf(work.leaf.name))
-        wanted = _receipted(work, layout)
-        if not wanted:
-            continue
-        rows = store.rows()
-        if not all(i in rows and store.sound(rows[i].index, blocks).all() for i, blocks in wanted.items()):
-            store.manifest.unlink()
-            damaged.append(work.leaf.name)
-    return damaged
+def receipted(work: Work, layout: Layout) -> dict[str, int]:
+    """Blocks of each unit, by identity, that a finished leaf has; empty without a receipt for this very budget."""
+    path = LeafStore(layout.leaf(work.leaf.name)).manifest
+    try:
+        receipt = read_sealed(path)
+    except (OSError, SealError):
+        return {}
+    there = {str(c["identity"]): int(c["blocks"]) for c in receipt["cells"]}
+    same = receipt["budget"] == work.budget.specification()
+    return there if same and there.keys() == {unit.identity for unit in work.leaf.cells} else {}
 
 
 def cell_status(scan: Scan, layout: Layout, thorough: bool = False) -> list[CellStatus]:
@@ -58,7 +52,7 @@ def cell_status(scan: Scan, layout: Layout, thorough: bool = False) -> list[Cell
     """
     found = []
     for work in all_work(scan):
-        finished, b = _receipted(work, layout), work.budget
+        finished, b = receipted(work, layout), work.budget
         store = LeafStore(layout.leaf(work.leaf.name))
         rows = store.rows()
         for unit in work.leaf.cells:
@@ -74,7 +68,7 @@ def stage_status(scan: Scan, layout: Layout) -> dict[str, str]:
     for measurement in measurements(scan):
         work = [w for w in all_work(scan) if w.measurement == measurement]
         newest = max((_age(layout.leaf(w.leaf.name) / "manifest.json") for w in work), default=0.0)
-        complete = all(_receipted(w, layout) for w in work)
+        complete = all(receipted(w, layout) for w in work)
         for stage, sources in STAGES[measurement].items():
             receipt = layout.receipt(stage)
             if not receipt.exists() or not layout.store(stage).exists():
@@ -97,22 +91,9 @@ def _cell_status(
         row = rows[cell.identity].index
         marks = store.marked(row, store.blocks(most))
         wanted = max(wanted, int(np.flatnonzero(marks)[-1]) + 1 if marks.any() else 0)
-        done = int((store.sound(row, wanted) if thorough else store.committed(row, wanted)).sum())
+        done = int((store.whole(row, wanted) if thorough else store.committed(row, wanted)).sum())
         corrupt = int(marks.sum()) - done
     return CellStatus(cell.label, cell.width, done, wanted - done - corrupt, corrupt, done * cell.block)
-
-
-def _receipted(work: Work, layout: Layout) -> dict[str, int]:
-    """Blocks of each unit, by identity, that a finished leaf has; empty without a receipt for this very budget."""
-    path = LeafStore(layout.leaf(work.leaf.name)).manifest
-    try:
-        receipt = json.loads(path.read_text(encoding="utf-8"))
-        there = {str(c["identity"]): int(c["blocks"]) for c in receipt["cells"]}
-        budget_there = receipt["budget"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return {}
-    same = budget_there == work.budget.specification()
-    return there if same and there.keys() == {unit.identity for unit in work.leaf.cells} else {}
 
 
 def _age(path: Any) -> float:

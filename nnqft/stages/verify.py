@@ -1,7 +1,5 @@
 """`nnqft verify`: every chunk against its checksum, every trusted estimate against its prediction."""
 
-import hashlib
-import json
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -13,11 +11,15 @@ from nnqft.stages.criticality_sheets import exact_tests, judge_criticality
 from nnqft.stages.layout import Layout, measurements, stages
 from nnqft.stages.tables import read_critical
 from nnqft.stages.work import all_work
+from nnqft.storage.files import SealError, read_sealed
 from nnqft.storage.leafstore import LeafStore
-from nnqft.storage.product import checksum, read_tree
+from nnqft.storage.product import read_tree
+from nnqft.storage.receipts import fault
 
 SIGNIFICANCE = 1e-4
 """Corrected p-value below which estimate and exact prediction are said to disagree."""
+
+REMEDY = "nnqft run mends it"
 
 
 @dataclass
@@ -45,35 +47,26 @@ def _check_leaves(scan: Scan, layout: Layout, found: Verification) -> None:
     for leaf in (work.leaf for work in all_work(scan)):
         store = LeafStore(layout.leaf(leaf.name))
         try:
-            receipt = {c["identity"]: c for c in json.loads(store.manifest.read_text(encoding="utf-8"))["cells"]}
-            rows = store.rows()
-        except (OSError, ValueError, KeyError) as error:
-            found.failures.append(f"{leaf.name}: no readable manifest ({type(error).__name__}); run the scan")
+            receipt = {c["identity"]: c for c in read_sealed(store.manifest)["cells"]}
+        except (OSError, SealError) as error:
+            found.failures.append(f"{leaf.name}: no readable manifest ({type(error).__name__}); {REMEDY}")
             continue
+        rows = store.rows()
         for cell in leaf.cells:
             label = f"{leaf.name} {cell.varying}"
             if cell.identity not in receipt or cell.identity not in rows:
-                found.failures.append(f"{label}: not generated; run the scan")
+                found.failures.append(f"{label}: not generated; {REMEDY}")
                 continue
-            good, digests = store.good(rows[cell.identity].index, receipt[cell.identity]["blocks"])
+            good, digest = store.checked(rows[cell.identity].index, receipt[cell.identity]["blocks"])
             if not good.all():
-                found.failures.append(f"{label}: blocks {np.flatnonzero(~good).tolist()} are missing or damaged")
-            elif hashlib.sha256("".join(digests).encode()).hexdigest() != receipt[cell.identity]["sha256"]:
-                found.failures.append(f"{label}: data differ from their manifest")
+                found.failures.append(f"{label}: blocks {np.flatnonzero(~good).tolist()} missing or damaged; {REMEDY}")
+            elif digest != receipt[cell.identity]["sha256"]:
+                found.failures.append(f"{label}: data differ from their manifest; delete leaves/{leaf.name}, run again")
 
 
 def _check_product(layout: Layout, stage: str, found: Verification) -> None:
-    try:
-        wanted = json.loads(layout.receipt(stage).read_text(encoding="utf-8"))["sha256"]
-        tree = read_tree(layout.store(stage))
-        groups = {name: node.to_dataset().load() for name, node in tree.children.items()}
-    except Exception as error:
-        found.failures.append(f"{stage}.zarr: cannot be read ({type(error).__name__}: {error})")
-        return
-    if checksum(groups) != wanted:
-        found.failures.append(
-            f"{stage}.zarr: contents differ from the receipt; delete receipts/{stage}.json, run again"
-        )
+    if wrong := fault(layout.store(stage), layout.receipt(stage)):
+        found.failures.append(f"{stage}.zarr {wrong}; {REMEDY}")
 
 
 def _check_criticality(scan: Scan, layout: Layout, found: Verification) -> None:

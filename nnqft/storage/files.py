@@ -1,4 +1,4 @@
-"""Small files that are either old or new, never half: temporary file, fsync, rename; and locks that die with us."""
+"""Small files that are either old or new, never half: temporary file, fsync, rename; seals; locks that die with us."""
 
 import fcntl
 import json
@@ -9,6 +9,19 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from nnqft.core.errors import DamageError
+from nnqft.core.hashing import digest
+
+SEAL = "seal"
+"""Key of a sealed file's own checksum."""
+
+
+class SealError(DamageError):
+    """A small file that is not what was written: emptied, truncated or edited."""
+
+    def __init__(self, path: Path):
+        super().__init__(f"{path}: is not what was written (damaged or edited); delete it and run the scan again")
+
 
 def write_atomic(path: Path, text: str) -> None:
     """Replace a text file in one step that survives a crash of program or machine."""
@@ -18,12 +31,19 @@ def write_atomic(path: Path, text: str) -> None:
 def write_bytes(path: Path, content: bytes) -> None:
     """:func:`write_atomic` of any content."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    for left in path.parent.glob(f".{path.name}.*.tmp"):
+        if not alive(left.name.split(".")[-2]):
+            left.unlink(missing_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with temporary.open("wb") as stream:
-        stream.write(content)
-        stream.flush()
-        os.fsync(stream.fileno())
-    temporary.replace(path)
+    try:
+        with temporary.open("wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+    except BaseException:  # the disk is full, say
+        temporary.unlink(missing_ok=True)
+        raise
     directory = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(directory)
@@ -33,7 +53,44 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 def write_json(path: Path, content: Any) -> None:
     """An atomic, deterministic JSON file: sorted keys, one indentation, a final newline."""
-    write_atomic(path, json.dumps(content, sort_keys=True, indent=1, allow_nan=False) + "\n")
+    write_atomic(path, _text(content))
+
+
+def write_sealed(path: Path, content: dict[str, Any]) -> None:
+    """:func:`write_json` with the content's own SHA-256 under `seal`."""
+    write_json(path, content | {SEAL: digest(content)})
+
+
+def read_sealed(path: Path) -> dict[str, Any]:
+    """A file of :func:`write_sealed`, checked, without its seal; FileNotFoundError where there is none.
+
+    Raises:
+        SealError: when it is not what was written.
+    """
+    text = path.read_bytes()
+    try:
+        content = json.loads(text)
+        same = text == _text(content).encode()
+        if content.pop(SEAL) == digest(content) and same:
+            return content
+    except (ValueError, KeyError, TypeError, AttributeError):
+        pass
+    raise SealError(path)
+
+
+def _text(content: Any) -> str:
+    return json.dumps(content, sort_keys=True, indent=1, allow_nan=False) + "\n"
+
+
+def alive(process: str) -> bool:
+    """Whether a process of this machine with that number runs."""
+    try:
+        os.kill(int(process), 0)
+    except ProcessLookupError:
+        return False
+    except (ValueError, OverflowError, PermissionError):
+        return True
+    return True
 
 
 @contextmanager

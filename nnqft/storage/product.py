@@ -13,7 +13,8 @@ import zarr
 from zarr.errors import ZarrUserWarning
 from zarr.storage import LocalStore
 
-from nnqft.storage.files import locked, write_json
+from nnqft.storage.files import alive, locked, write_sealed
+from nnqft.storage.receipts import files_checksum
 
 
 def write_tree(path: Path, groups: dict[str, xr.Dataset], attributes: dict[str, Any]) -> str:
@@ -23,7 +24,7 @@ def write_tree(path: Path, groups: dict[str, xr.Dataset], attributes: dict[str, 
     """
     fresh, old = (path.with_name(f".{path.name}.{tag}.{os.getpid()}") for tag in ("new", "old"))
     for left in [*path.parent.glob(f".{path.name}.new.*"), *path.parent.glob(f".{path.name}.old.*")]:
-        if not Path(f"/proc/{left.suffix[1:]}").exists():  # of a process that was killed
+        if not alive(left.suffix[1:]):
             shutil.rmtree(left, ignore_errors=True)
     tree = xr.DataTree.from_dict({f"/{name}": data for name, data in groups.items()})
     tree.attrs.update(attributes)
@@ -62,8 +63,11 @@ def checksum(groups: dict[str, xr.Dataset]) -> str:
 
 
 def write_receipt(path: Path, content: dict[str, Any]) -> None:
-    """The small deterministic file that the workflow tracks in place of a store."""
-    write_json(path, content)
+    """The small deterministic file that the workflow tracks in place of a store (content: `store`, its name, and more).
+
+    It holds a checksum of the store's files, and its own.
+    """
+    write_sealed(path, content | {"files": files_checksum(path.parents[1] / content["store"])})
 
 
 def _encoding(groups: dict[str, xr.Dataset]) -> dict[str, dict[str, Any]]:

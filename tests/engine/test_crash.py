@@ -63,7 +63,7 @@ def undisturbed(tmp_path_factory):
 
 @pytest.mark.parametrize(
     "victim",
-    [pytest.param("worker", marks=pytest.mark.slow), "driver", pytest.param("snakemake", marks=pytest.mark.slow)],
+    [pytest.param(victim, marks=pytest.mark.slow) for victim in ("worker", "driver", "snakemake")],
 )
 def test_kill_and_run_again(undisturbed, tmp_path, victim):
     (tmp_path / "scan.yaml").write_text(yaml.safe_dump(SCAN))

@@ -93,3 +93,52 @@ def test_a_lock_admits_one(tmp_path):
         pass
     with locked(tmp_path / "lock", 0):
         assert (tmp_path / "lock").exists()
+
+
+def test_blocks_without_their_index_are_set_aside_and_never_taken_for_those_of_another_cell(store):
+    """The same cells in another order: without the list row 0 would pass for y's."""
+    for name in ("index.json", "index.copy.json"):
+        (store.folder / name).write_text("")
+    assert store.rows() == {}
+    store.grow({"a": 1}, [entry("y"), entry("x")], 3, SHAPES)
+    assert not any(store.good(row, 3)[0].any() for row in range(2))
+    assert len(list((store.folder / "lost-blocks.zarr").glob("count/c/*/*/0"))) == 6
+
+
+@pytest.mark.parametrize("damaged", ["index.json", "index.copy.json"])
+def test_either_copy_of_the_index_mends_the_other(store, damaged):
+    before = {p.name: p.read_bytes() for p in store.folder.glob("index*")}
+    assert len(before) == 2
+    text = before[damaged].decode().replace('"x"', '"z"')
+    (store.folder / damaged).write_text(text)
+    assert list(store.rows()) == ["x", "y"]
+    assert not store.sound({"a": 1})
+    store.grow({"a": 1}, [], 3, SHAPES)
+    assert {p.name: p.read_bytes() for p in store.folder.glob("index*")} == before
+    assert store.sound({"a": 1})
+
+
+@pytest.mark.parametrize("array", ["", "moments", "tail", "count"])
+@pytest.mark.parametrize(
+    "content", ["", "{", "{}", '{"zarr_format": 3, "node_type": "array", "shape": [9, 9, 9]}', None]
+)
+def test_metadata_are_made_again_around_the_chunks(store, array, content):
+    path = store.folder / "blocks.zarr" / array / "zarr.json"
+    before = {p: p.read_bytes() for p in store.folder.rglob("*") if p.is_file()}
+    path.unlink() if content is None else path.write_text(content)
+    assert not store.sound({"a": 1})
+    if array:  # chunks are read by the metadata of their array alone
+        with pytest.raises(CorruptBlockError, match="nnqft run"):
+            store.read(0, [0])
+        assert store.committed(0, 3).tolist() == [False] * 3
+    store.grow({"a": 1}, [], 1, SHAPES)
+    assert {p: p.read_bytes() for p in store.folder.rglob("*") if p.is_file()} == before
+    assert store.good(1, 3)[0].all()
+
+
+def test_what_killed_writers_left_is_swept(store):
+    (chunk(store, "tail", 0, 0).parent / "0.abc.partial").touch()
+    (store.folder / ".manifest.json.77.tmp").touch()
+    store.sweep()
+    assert not [p for p in store.folder.rglob("*") if p.suffix in (".partial", ".tmp")]
+    assert store.good(0, 3)[0].all()

@@ -120,7 +120,7 @@ def test_verify_and_status_see_damage(finished, tmp_path):
     verdict = call([*NNQFT, "verify", "scan.yaml"], folder)
     assert verdict.returncode == 1
     assert "FAILED" in verdict.stdout
-    assert "blocks [0] are missing or damaged" in verdict.stdout
+    assert "blocks [0] missing or damaged" in verdict.stdout
     status = call([*NNQFT, "status", "scan.yaml"], folder).stdout
     row = next(line for line in status.splitlines() if line.startswith("relu") and " 9 " in line)
     assert row.split()[2:] == ["1", "0", "1", "4,096"]
