@@ -29,8 +29,8 @@ HOSTILE_NAMES = [
 ]  # fmt: skip
 WRONG = [
     None, True, False, -1, 0.5, 1e400, -1e400, float("nan"), 10**30, 10**400, 2**63, "", "nan", "inf", "1e999",
-    "x\ny", "<b>", "\x00", [], {}, [[]], [None], [True], {"a": {}}, [[[[[1]]]]], b"bytes", {1, 2}, [float("inf")], ["../x"],
-    {"<script>": 1}, {"swept": []}, [1, 1], "ray" * 100,
+    "x\ny", "<b>", "\x00", [], {}, [[]], [None], [True], {"a": {}}, [[[[[1]]]]], b"bytes", {1, 2}, [float("inf")],
+    ["../x"], {"<script>": 1}, {"swept": []}, [1, 1], "ray" * 100,
 ]  # fmt: skip
 
 
@@ -156,8 +156,8 @@ TEXTS = {
     "laughs among points": (
         "points:\n  x: &x [" + "1.0, " * 64 + "]\n  y: [" + "*x, " * 64 + "]\n" + laughs(12)
     ).encode(),
-    "many keys": "".join(f"k{i}: {i}\n" for i in range(20_000)).encode(),
-    "large": b"# " + b"x" * 3_000_000 + b"\n",
+    "many keys": "".join(f"k{i}: {i}\n" for i in range(3000)).encode(),
+    "large": b"# " + b"x" * 2**24 + b"\n",
     "directive": b"%YAML 9.9\n---\nname: a\n",
     "escape": b'name: "\\x1b[31m"\n',
     "value tag": b"name: !!float abc\n",
