@@ -149,7 +149,7 @@ TEXTS = {
     "unknown alias": b"name: *a\n",
     "recursive list": b"name: &a [*a]\n",
     "recursive mapping": b"points: &a {b: *a}\n",
-    "deep lists": nested(5000).encode(),
+    "deep lists": nested(1500).encode(),
     "deep mappings": nested(3000, "{a: ", "}").encode(),
     "deep blocks": b"".join(b" " * i + b"a:\n" for i in range(1500)),
     "laughs": laughs(9).encode(),
