@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-NAMES = ("kernel", "efficiency", "scaling")
+NAMES = ("kernel", "efficiency", "scaling", "scale")
 
 if __name__ == "__main__":
     here = Path(__file__).parent

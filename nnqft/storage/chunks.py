@@ -55,11 +55,13 @@ class ChunkedArray:
         if len(content) < 5 or google_crc32c.value(body) != int.from_bytes(content[-4:], "little"):
             return None
         values = np.empty(self.shape[2:], dtype=self.dtype)
+        if _content_size(body) != values.nbytes:
+            return None
         try:
-            found = _ZSTD.decode(body, out=values)
+            _ZSTD.decode(body, out=values)
         except (RuntimeError, ValueError):
             return None
-        return values if np.asarray(found).nbytes == values.nbytes else None
+        return values
 
     def write(self, row: int, block: int, values: NDArray) -> None:
         """Replace one chunk in one step.
@@ -85,6 +87,16 @@ class ChunkedArray:
         except BaseException:
             Path(temporary).unlink(missing_ok=True)
             raise
+
+
+def _content_size(frame: bytes) -> int:
+    """Bytes that a zstd frame says it holds (RFC 8878, section 3.1.1.1); -1 where it does not say."""
+    if len(frame) < 6:
+        return -1
+    single, field = frame[4] >> 5 & 1, frame[4] >> 6
+    start = 6 - single + (0, 1, 2, 4)[frame[4] & 3]
+    length = (single, 2, 4, 8)[field]
+    return int.from_bytes(frame[start : start + length], "little") + (256 if field == 1 else 0) if length else -1
 
 
 def chunked(folder: str, sound_shape: Callable[[], tuple[int, ...] | None]) -> ChunkedArray:
