@@ -6,17 +6,20 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
+from socket import gethostname
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nnqft.cluster.contexts import Runner, runner
+from nnqft.cluster.gpu import device_kind
 from nnqft.core.normals import GENERATOR
 from nnqft.sampling.budget import Budget
 from nnqft.sampling.cells import Cell
 from nnqft.sampling.groups import merged, target_errors
 from nnqft.sampling.unit import Leaf, Unit
+from nnqft.stages.progress import Progress
 from nnqft.storage.files import locked, write_json
 from nnqft.storage.leafstore import LeafStore, Row
 
@@ -40,13 +43,14 @@ class GenerationError(RuntimeError):
 
 @dataclass(frozen=True)
 class Generation:
-    """One leaf being generated: its store, its cells' rows, the budget."""
+    """One leaf being generated: its store, its cells' rows, the budget; what its job shares."""
 
     leaf: Leaf
     store: LeafStore
     rows: dict[str, Row]
     budget: Budget
     run: Runner
+    progress: Progress
 
 
 def generate(leaf: Leaf, budget: Budget, folder: Path, cluster: str) -> None:
@@ -65,8 +69,11 @@ def generate_all(leaves: Sequence[tuple[Leaf, Budget, Path]], cluster: str) -> N
         GenerationError: when blocks stay bad (a full disk, or statistics that are not finite).
         TimeoutError: when another process keeps writing a leaf.
     """
+    progress = Progress()
+    for leaf, budget, _ in leaves:
+        progress.leaf(leaf.name, 0, budget.pilot * len(leaf.cells), planned_neurons(leaf, budget))
     with runner(cluster) as run, ThreadPoolExecutor(1 if cluster == "inline" else AT_ONCE) as pool:
-        jobs = [pool.submit(_generate, *leaf, run) for leaf in leaves]
+        jobs = [pool.submit(_generate, *leaf, run, progress) for leaf in leaves]
         try:
             for job in as_completed(jobs):
                 job.result()
@@ -80,12 +87,12 @@ def planned_neurons(leaf: Leaf, budget: Budget) -> float:
     return sum(budget.pilot * cell.neurons for cell in leaf.cells)
 
 
-def _generate(leaf: Leaf, budget: Budget, folder: Path, run: Runner) -> None:
-    store = LeafStore(folder)
+def _generate(leaf: Leaf, budget: Budget, folder: Path, run: Runner, progress: Progress) -> None:
+    store = LeafStore(folder.absolute())
     with locked(store.lock, patience=3600):
         wanted: Blocks = {cell.identity: budget.pilot for cell in leaf.cells}
         rows = _prepare(store, leaf, wanted)
-        job = Generation(leaf, store, rows, budget, run)
+        job = Generation(leaf, store, rows, budget, run, progress)
         while True:
             digests = _fill(job, wanted)
             errors = {cell.identity: _errors(job, cell, wanted[cell.identity]) for cell in leaf.cells}
@@ -100,12 +107,23 @@ def _generate(leaf: Leaf, budget: Budget, folder: Path, run: Runner) -> None:
 
 
 def compute_blocks(folder: str, cell: Unit, row: Row, blocks: Sequence[int]) -> int:
-    """What one task does: draw, reduce and commit some blocks of one cell; returns how many."""
+    """What one task does: draw, reduce and commit some blocks of one cell; returns how many.
+
+    Raises:
+        GenerationError: on a worker that does not see the store, or runs another version of the package.
+    """
     store = LeafStore(Path(folder))
+    if not store.folder.is_dir():
+        raise GenerationError(f"{folder}: not seen by the worker on {gethostname()}; results must be on a shared disk")
+    if cell.identity != row.identity:
+        raise GenerationError(
+            f"the worker on {gethostname()} runs another version of nnqft; install the same everywhere"
+        )
     for block in blocks:
         if store.intact(row.index, block):  # by an earlier try of this task, whose worker died
             continue
         s = cell.draw(block, row.centre, row.scale)
+        store.mark_device(device_kind())
         store.commit(row.index, block, s.moments, s.tail, s.count)
     return len(blocks)
 
@@ -130,10 +148,14 @@ def _fill(job: Generation, wanted: Blocks) -> dict[str, list[str]]:
     done = {i: store.committed(index[i], wanted[i]) for i in wanted}
     there, total = sum(int(d.sum()) for d in done.values()), sum(wanted.values())
     log.info("%s: %d cells, %d blocks, %d committed, %d to compute", leaf.name, len(index), total, there, total - there)
+    if there and not store.devices():
+        store.mark_device("unrecorded")  # blocks of a version that did not say
     for _ in range(PASSES):
         tasks = [task for cell in leaf.cells for task in _tasks(job, cell, done[cell.identity])]
+        missing = sum(len(task[3]) for task in tasks)
+        job.progress.leaf(leaf.name, total - missing, total, sum(len(t[3]) * t[1].neurons for t in tasks))
         if tasks:
-            _run(tasks, job.run, leaf.name)
+            _run(tasks, job)
         checked = {i: store.good(index[i], wanted[i]) for i in wanted}
         done = {identity: good for identity, (good, _) in checked.items()}
         if all(good.all() for good in done.values()):
@@ -165,15 +187,13 @@ def _tasks(job: Generation, cell: Unit, done: NDArray[np.bool_]) -> list[tuple[A
     ]
 
 
-def _run(tasks: list[tuple[Any, ...]], run: Runner, name: str) -> None:
+def _run(tasks: list[tuple[Any, ...]], job: Generation) -> None:
     tasks.sort(key=lambda task: -task[1].width)
-    total = sum(len(task[3]) for task in tasks)
-    finished, shown = 0, 0
-    for _, computed in run(compute_blocks, tasks):
-        finished += computed
-        if finished == total or finished >= shown + total / 20:
-            log.info("%s: %d of %d blocks", name, finished, total)
-            shown = finished
+    job.progress.begin()
+    for position, computed in job.run(compute_blocks, tasks):
+        cell = tasks[position][1]
+        networks, neurons = computed * cell.block, computed * cell.neurons
+        job.progress.add(job.leaf.name, computed, networks, neurons, job.run.dashboard)
 
 
 def _manifest(
@@ -194,5 +214,8 @@ def _manifest(
     for cell in cells:
         if cell["budget"] == "ceiling":
             log.warning("%s, width %d: stopped at ensemble.networks, above its target", job.leaf.name, cell["width"])
-    receipt = {"leaf": job.leaf.name, "static": job.leaf.static, "generator": GENERATOR}
+    devices = job.store.devices()
+    if len(devices) > 1:
+        log.warning("%s: its blocks are of several kinds of devices: %s", job.leaf.name, ", ".join(devices))
+    receipt = {"leaf": job.leaf.name, "static": job.leaf.static, "generator": GENERATOR, "devices": devices}
     return receipt | {"budget": job.budget.specification(), "cells": cells}

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
 
@@ -18,7 +19,7 @@ def write_atomic(path: Path, text: str) -> None:
 def write_bytes(path: Path, content: bytes) -> None:
     """:func:`write_atomic` of any content."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{token_hex(4)}.tmp")
     with temporary.open("wb") as stream:
         stream.write(content)
         stream.flush()

@@ -1,14 +1,16 @@
 """The store of one leaf: zarr arrays indexed (cell row, block, ...), filled by many workers, described by one driver.
 
 Layout of ``<leaf>/``: ``blocks.zarr`` with arrays moments (row, block, sub-batch, statistic), tail (row, block, value)
-and count (row, block, sub-batch), one chunk a block; ``index.json``, the append-only list of cells; ``manifest.json``,
-the receipt. A block is committed by its count chunk, which is written last: count > 0 says that the rest is there. All
-chunks carry a crc32c, so a read finds what a listing cannot. Rows are found by content hash: a changed configuration
-never meets, mixes with or overwrites what another one left.
+and count (row, block, sub-batch), one chunk a block; ``index.json``, the append-only list of cells; ``devices/``, a
+file for each kind of device that ever computed here; ``manifest.json``, the receipt. A block is committed by its count
+chunk, which is written last: count > 0 says that the rest is there. All chunks carry a crc32c, so a read finds what a
+listing cannot. Rows are found by content hash: a changed configuration never meets, mixes with or overwrites what
+another one left.
 """
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +22,7 @@ from numpy.typing import NDArray
 from zarr.codecs import BytesCodec, Crc32cCodec, ZstdCodec
 
 from nnqft.core.hashing import canonical_json
-from nnqft.storage.files import write_json
+from nnqft.storage.files import write_atomic, write_json
 
 ARRAYS = ("moments", "tail", "count")
 
@@ -125,6 +127,18 @@ class LeafStore:
             values = _read_block(arrays, row, block)
             digests.append("" if values is None else _digest(values))
         return np.array([bool(d) for d in digests]), digests
+
+    def devices(self) -> list[str]:
+        """Kinds of devices that ever committed a block to this leaf, sorted."""
+        folder = self.folder / "devices"
+        found = (p for p in folder.iterdir() if not p.name.startswith(".")) if folder.is_dir() else ()
+        return sorted(p.read_text(encoding="utf-8").strip() for p in found)
+
+    def mark_device(self, kind: str) -> None:
+        """Say that a kind of device computes blocks of this leaf; any process, before its first commit."""
+        path = self.folder / "devices" / re.sub(r"[^0-9A-Za-z]+", "-", kind)
+        if not path.exists():
+            write_atomic(path, kind + "\n")
 
     def intact(self, row: int, block: int) -> bool:
         """Whether one block is committed and passes its checks."""

@@ -5,7 +5,9 @@ import os
 import psutil
 import pytest
 
-from nnqft.cluster.contexts import cluster_name, local_cluster, local_workers, runner
+from nnqft.cluster.contexts import runner
+from nnqft.cluster.scheduler import scheduler
+from nnqft.cluster.settings import cluster_name, local_workers
 from nnqft.core.errors import InputError
 
 
@@ -17,7 +19,7 @@ def square(number):
 
 @pytest.fixture(scope="module")
 def address():
-    with local_cluster(1) as found:
+    with scheduler(1) as found:
         yield found
 
 
@@ -49,7 +51,7 @@ def test_names_that_are_no_cluster_are_refused(name):
 
 
 def test_an_address_where_nobody_answers_is_refused(monkeypatch):
-    monkeypatch.setattr("nnqft.cluster.contexts.PATIENCE", "1s")
+    monkeypatch.setattr("nnqft.cluster.submission.PATIENCE", "1s")
     with runner("tcp://127.0.0.1:9") as run, pytest.raises(InputError, match="no scheduler answers"):
         run(square, [(2,)])
 
