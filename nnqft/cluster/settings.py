@@ -15,10 +15,10 @@ from nnqft.core.errors import InputError
 
 KINDS = "inline, local, local:N, cuda, slurm, tcp://host:port, tls://host:port or file:SCHEDULER.json"
 
-OPTIONS = {
-    "cluster", "dashboard", "gpu_devices", "gpu_memory", "gpu_platform",
-    "slurm_partition", "slurm_account", "slurm_time", "slurm_workers", "slurm_cpus", "slurm_mem", "slurm_gpus", "slurm_host", "slurm_extra", "slurm_logs",
-}  # fmt: skip
+OPTIONS = {"cluster", "dashboard", "gpu_devices", "gpu_memory", "gpu_platform"} | {
+    f"slurm_{name}"
+    for name in ("partition", "account", "time", "workers", "cpus", "mem", "gpus", "host", "extra", "logs")
+}
 
 
 def option(name: str, default: str = "") -> str:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from nnqft.cluster.contexts import Runner, runner
 from nnqft.cluster.gpu import device_kind
 from nnqft.core.normals import GENERATOR
+from nnqft.core.versions import KERNEL_VERSION
 from nnqft.sampling.budget import Budget
 from nnqft.sampling.cells import Cell
 from nnqft.sampling.groups import merged, target_errors
@@ -115,10 +116,8 @@ def compute_blocks(folder: str, cell: Unit, row: Row, blocks: Sequence[int]) -> 
     store = LeafStore(Path(folder))
     if not store.folder.is_dir():
         raise GenerationError(f"{folder}: not seen by the worker on {gethostname()}; results must be on a shared disk")
-    if cell.identity != row.identity:
-        raise GenerationError(
-            f"the worker on {gethostname()} runs another version of nnqft; install the same everywhere"
-        )
+    if cell.identity != row.identity or getattr(cell, "kernel_version", KERNEL_VERSION) != KERNEL_VERSION:
+        raise GenerationError(f"the worker on {gethostname()} runs another nnqft; install the same everywhere")
     for block in blocks:
         if store.intact(row.index, block):  # by an earlier try of this task, whose worker died
             continue

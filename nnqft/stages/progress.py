@@ -28,8 +28,8 @@ class _Leaf:
 class Progress:
     """Blocks done and wanted over all leaves of a job, networks a second, and when it ends. Threads may share it.
 
-    Every finished task makes one log record with an attribute `progress`: a mapping with leaf, done and total (blocks of
-    that leaf), all_done and all_total (of the job), networks_per_s, remaining_s (None before it is known), dashboard.
+    Every finished task makes one log record with an attribute `progress`: a mapping with leaf, done and total (its
+    blocks), all_done and all_total (of the job), networks_per_s, remaining_s (None before it is known), dashboard.
     Rates are of what this process saw computed; the remaining time weighs blocks by their neurons.
     """
 

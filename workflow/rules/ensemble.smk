@@ -1,6 +1,10 @@
 # Generation: one job for as many leaves as keep it busy for minutes (their blocks run on the Dask cluster), then one
 # dense store for all of them.
-COMPUTES_HERE = os.environ.get("NNQFT_CLUSTER", "local").partition(":")[0] in ("inline", "local", "cuda")
+COMPUTES_HERE = os.environ.get("NNQFT_CLUSTER", "local").partition(":")[0] in (
+    "inline",
+    "local",
+    "cuda",
+)
 
 for number, names in enumerate(SCAN.batches):
 
