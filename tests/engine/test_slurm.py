@@ -1,6 +1,7 @@
 """SLURM, acted by an sbatch and an scancel that run the script here."""
 
 import os
+from pathlib import Path
 
 import psutil
 import pytest
@@ -25,6 +26,12 @@ for pid in $(cat "$STATE/pids"); do kill -TERM "-$pid"; done
 """
 
 
+@pytest.fixture(autouse=True)
+def importable(monkeypatch):
+    """Workers are processes of their own: they import the tasks from this file."""
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)
+
+
 def square(number):
     return number**2, os.environ["JAX_PLATFORMS"], os.environ["OMP_NUM_THREADS"], os.getpid()
 
@@ -42,8 +49,9 @@ def slurm(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_workers_are_submitted_compute_and_are_cancelled(slurm, monkeypatch):
-    monkeypatch.setenv("NNQFT_SLURM_WORKERS", "2")
+@pytest.mark.parametrize("workers", ["1", pytest.param("3", marks=pytest.mark.slow)])
+def test_workers_are_submitted_compute_and_are_cancelled(slurm, monkeypatch, workers):
+    monkeypatch.setenv("NNQFT_SLURM_WORKERS", workers)
     with runner("slurm") as run:
         found = dict(run(square, [(n,) for n in range(20)]))
     assert [found[n][0] for n in range(20)] == [n**2 for n in range(20)]
