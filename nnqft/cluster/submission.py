@@ -4,7 +4,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from threading import Lock
+from threading import Event, Lock, Thread
 from typing import Any
 
 from nnqft.core.errors import InputError
@@ -19,6 +19,8 @@ PER_THREAD = 2
 """Tasks in flight for each thread of the cluster, beyond WINDOW: one at work, one waiting beside it."""
 REFRESH = 5.0
 """Seconds between looks at how many workers there are."""
+DESERTED = 300.0
+"""Seconds without any worker, after there have been some, that end a run."""
 
 Results = Iterator[tuple[int, Any]]
 
@@ -33,7 +35,9 @@ class Workers:
     def __init__(self, client: Any):
         self._client = client
         self._lock = Lock()
-        self._looked, self._threads = -REFRESH, 0
+        self._live: set[Any] = set()
+        self._lost = "the cluster is gone"
+        self._threads = sum(client.nthreads().values())
         self._resources: dict[str, float] | None = None
         self.dashboard = self._dashboard()
         """The address of the scheduler's dashboard; empty when it is off."""
@@ -41,10 +45,24 @@ class Workers:
     @property
     def window(self) -> int:
         """Tasks that may be in flight now."""
-        with self._lock:
-            if time.monotonic() - self._looked > REFRESH:
-                self._threads, self._looked = sum(self._client.nthreads().values()), time.monotonic()
-            return max(WINDOW, PER_THREAD * self._threads)
+        return max(WINDOW, PER_THREAD * self._threads)
+
+    def watch(self, stop: Event) -> None:
+        """Count the workers now and then; end what runs when they have all been away for long. A thread of its own."""
+        seen, there = time.monotonic(), False
+        while not stop.wait(REFRESH):
+            try:
+                self._threads = sum(self._client.nthreads().values())
+            except Exception:  # the scheduler is away: the client finds out by itself
+                continue
+            now, there = time.monotonic(), there or self._threads > 0
+            if self._threads or not there:
+                seen = now
+            elif now - seen > DESERTED and self._live:
+                self._lost = f"no worker for {DESERTED:.0f} s (their logs say why: time limit, no nnqft there, ...)"
+                self._client.cancel(list(self._live))
+            elif now - seen <= 30 < now - seen + REFRESH:
+                log.warning("all workers have left %s; waiting for others", self._client.scheduler.address)
 
     def resources(self) -> dict[str, float]:
         """What a task needs of its worker: a GPU if any worker there is has one. Waits for the first worker."""
@@ -63,23 +81,24 @@ class Workers:
         positions: dict[str, int] = {}
         resources = self.resources() if arguments else {}
 
+        def lost() -> ClusterLostError:
+            return ClusterLostError(f"{self._lost}; what was committed is safe: run again to go on")
+
         def submit(most: int) -> list[Any]:
             futures = []
             while len(futures) < most and (task := next(pending, None)) is not None:
                 futures.append(self._client.submit(function, *task[1], pure=False, resources=resources or None))
                 positions[futures[-1].key] = task[0]
+            self._live.update(futures)
             return futures
 
         if not (first := submit(self.window)):
             return
         completed = as_completed(first, loop=self._client.loop, raise_errors=False)
         while positions:
-            try:
-                future = next(completed)
-            except StopIteration:
-                raise ClusterLostError("the cluster is gone; what was committed is safe: run again to go on") from None
-            if future.status in ("cancelled", "lost"):
-                raise ClusterLostError("the cluster is gone; what was committed is safe: run again to go on")
+            if (future := next(completed, None)) is None or future.status in ("cancelled", "lost"):
+                raise lost()
+            self._live.discard(future)
             yield positions.pop(future.key), future.result()
             for following in submit(self.window - len(positions)):
                 completed.add(following)
@@ -114,7 +133,10 @@ def connected(address: str) -> Iterator[Workers]:
         raise InputError(
             f"NNQFT_CLUSTER={address}", f"no scheduler answers ({error})", "start it, or use another cluster"
         ) from None
+    stop, workers = Event(), Workers(client)
+    Thread(target=workers.watch, args=(stop,), daemon=True).start()
     try:
-        yield Workers(client)
+        yield workers
     finally:
+        stop.set()
         client.close(timeout=5)

@@ -83,7 +83,13 @@ def line(state: dict[str, Any]) -> str:
     parts = [f"{state['all_done']} of {state['all_total']} blocks ({state['all_done'] / state['all_total']:.0%})"]
     if state["networks_per_s"] is not None:
         seconds = round(state["remaining_s"])
-        left = f"{seconds} s" if seconds < 120 else f"{seconds // 3600}:{seconds // 60 % 60:02d} h"
+        left = (
+            f"{seconds} s"
+            if seconds < 120
+            else f"{seconds / 60:.0f} min"
+            if seconds < 7200
+            else f"{seconds / 3600:.1f} h"
+        )
         parts += [f"{state['networks_per_s']:.2g} networks/s", f"{left} left"]
     if state.get("dashboard"):
         parts.append(state["dashboard"])
