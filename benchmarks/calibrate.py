@@ -21,7 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from nnqft.cluster.contexts import cluster_name, runner
+from nnqft.cluster.contexts import runner
+from nnqft.cluster.settings import cluster_name
 from nnqft.estimation.agreement import agreement
 from nnqft.estimation.cumulants import CumulantEstimate
 from nnqft.nets.registry import network

@@ -101,7 +101,7 @@ def compilations() -> int:
 
 def workers() -> float:
     """Wall time of a leaf with one worker over that with two, clusters already up."""
-    from nnqft.cluster.contexts import local_cluster
+    from nnqft.cluster.scheduler import scheduler
 
     data = {
         "name": "w", "seed": 1, "points": {"line": line(6)}, "widths": [256],
@@ -110,7 +110,7 @@ def workers() -> float:
     }  # fmt: skip
     leaf, wall = leaves(parse_scan(data))[0], {}
     for count in (1, 2):
-        with local_cluster(count) as address, TemporaryDirectory() as folder:
+        with scheduler(count) as address, TemporaryDirectory() as folder:
             generate(leaf, Budget(4, 4), Path(folder), address)
             start = time.perf_counter()
             generate(leaf, Budget(196, 196), Path(folder), address)

@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import nnqft
-from nnqft.cluster.contexts import cluster_name, local_cluster, local_workers
+from nnqft.cluster.contexts import cluster
+from nnqft.cluster.settings import cluster_name, profile_settings
 from nnqft.core.errors import InputError
 from nnqft.spec.model import Scan
 from nnqft.stages.check import load_config
@@ -24,20 +25,22 @@ LOCK_PATIENCE = 120
 def run_workflow(config: Path, targets: Sequence[str], extra: Sequence[str]) -> int:
     """Run Snakemake on a scan file and return its exit status.
 
-    A second run on the same scan waits for the first; a local cluster is started once and serves every job. Raises
-    InputError for bad input, before anything is written, and TimeoutError when another run does not end.
+    A second run on the same scan waits for the first; one cluster serves every job. Raises InputError for bad input,
+    before anything is written, and TimeoutError when another run does not end.
     """
     snakefile = find_snakefile()
+    profile, extra = chosen_profile(extra, snakefile.parent / "workflow" / "profiles")
+    os.environ.update(profile_settings(profile))
     scan = load_config(config)
     layout = Layout(Path("results") / scan.name)
     dry = any(flag in extra for flag in ("-n", "--dry-run", "--dryrun", "--lint", "--report", "--unlock"))
     if dry:
-        return _snakemake(snakefile, config, targets, extra, "inline", ())
+        return _snakemake(snakefile, config, targets, extra, profile, "inline")
     with locked(layout.root / "lock", LOCK_PATIENCE) as lock:
         for line in withdraw_damaged(scan, layout):
             print(f"nnqft: {line}", file=sys.stderr)
         with _cluster(scan, layout) as address:
-            return _snakemake(snakefile, config, targets, extra, address, (lock,))
+            return _snakemake(snakefile, config, targets, extra, profile, address, (lock,))
 
 
 def find_snakefile() -> Path:
@@ -53,25 +56,44 @@ def find_snakefile() -> Path:
     raise InputError("Snakefile", f"none of nnqft's in {here} or above", "run inside a clone of the repository")
 
 
+def chosen_profile(extra: Sequence[str], shipped: Path) -> tuple[Path, list[str]]:
+    """The folder of the profile that Snakemake's arguments name (`local` if none does), and the other arguments.
+
+    The name of a folder in `shipped` stands for that folder; anything else is left to Snakemake.
+    """
+    rest, name = [], "local"
+    arguments = iter(extra)
+    for argument in arguments:
+        if argument == "--profile":
+            name = next(arguments, "")
+        elif argument.startswith("--profile="):
+            name = argument.removeprefix("--profile=")
+        else:
+            rest.append(argument)
+    return (shipped / name if name and (shipped / name).is_dir() else Path(name)), rest
+
+
 @contextmanager
 def _cluster(scan: Scan, layout: Layout) -> Iterator[str]:
-    name = cluster_name()
-    if generated(scan, layout):
-        yield "inline"
-    elif name.partition(":")[0] == "local":
-        with local_cluster(local_workers(name)) as address:
-            yield address
-    else:
-        yield name
+    """The address that every job of the workflow uses; no cluster is started when there is nothing to generate."""
+    with cluster("inline" if generated(scan, layout) else cluster_name()) as address:
+        yield address
 
 
 def _snakemake(
-    snakefile: Path, config: Path, targets: Sequence[str], extra: Sequence[str], cluster: str, keep: tuple[int, ...]
+    snakefile: Path,
+    config: Path,
+    targets: Sequence[str],
+    extra: Sequence[str],
+    profile: Path,
+    cluster: str,
+    keep: tuple[int, ...] = (),
 ) -> int:
-    profile = [] if "--profile" in extra else ["--profile", str(snakefile.parent / "workflow" / "profiles" / "local")]
-    command = [sys.executable, "-m", "snakemake", *targets, *extra, "--snakefile", str(snakefile), *profile, "--nolock"]
-    command += ["--configfile", str(config)]
+    command = [sys.executable, "-m", "snakemake", *targets, *extra, "--snakefile", str(snakefile), "--nolock"]
+    command += ["--profile", str(profile), "--configfile", str(config)]
     environment = os.environ | {"NNQFT_CLUSTER": cluster, "PYTHONWARNINGS": os.environ.get("PYTHONWARNINGS", "ignore")}
+    if cluster_name() != "inline":
+        environment.setdefault("JAX_PLATFORMS", "cpu")  # blocks are computed by workers; the rest is small
     process = subprocess.Popen(command, env=environment, pass_fds=keep)
 
     def forward(number: int, frame: object) -> None:

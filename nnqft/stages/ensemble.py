@@ -6,17 +6,21 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
+from socket import gethostname
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nnqft.cluster.contexts import Runner, runner
+from nnqft.cluster.gpu import device_kind
 from nnqft.core.normals import GENERATOR
+from nnqft.core.versions import KERNEL_VERSION
 from nnqft.sampling.budget import Budget
 from nnqft.sampling.cells import Cell
 from nnqft.sampling.groups import merged, target_errors
 from nnqft.sampling.unit import Leaf, Unit
+from nnqft.stages.progress import Progress
 from nnqft.storage.files import locked, write_sealed
 from nnqft.storage.leafindex import Row
 from nnqft.storage.leafstore import LeafStore
@@ -48,13 +52,14 @@ class GenerationError(RuntimeError):
 
 @dataclass(frozen=True)
 class Generation:
-    """One leaf being generated: its store, its cells' rows, the budget."""
+    """One leaf being generated: its store, its cells' rows, the budget; what its job shares."""
 
     leaf: Leaf
     store: LeafStore
     rows: dict[str, Row]
     budget: Budget
     run: Runner
+    progress: Progress
 
 
 def generate(leaf: Leaf, budget: Budget, folder: Path, cluster: str) -> None:
@@ -73,8 +78,11 @@ def generate_all(leaves: Sequence[tuple[Leaf, Budget, Path]], cluster: str) -> N
         GenerationError: when blocks stay bad (a full disk, or statistics that are not finite).
         TimeoutError: when another process keeps writing a leaf.
     """
+    progress = Progress()
+    for leaf, budget, _ in leaves:
+        progress.leaf(leaf.name, 0, budget.pilot * len(leaf.cells), planned_neurons(leaf, budget))
     with runner(cluster) as run, ThreadPoolExecutor(1 if cluster == "inline" else AT_ONCE) as pool:
-        jobs = [pool.submit(_generate, *leaf, run) for leaf in leaves]
+        jobs = [pool.submit(_generate, *leaf, run, progress) for leaf in leaves]
         try:
             for job in as_completed(jobs):
                 job.result()
@@ -88,12 +96,12 @@ def planned_neurons(leaf: Leaf, budget: Budget) -> float:
     return sum(budget.pilot * cell.neurons for cell in leaf.cells)
 
 
-def _generate(leaf: Leaf, budget: Budget, folder: Path, run: Runner) -> None:
-    store = LeafStore(folder)
+def _generate(leaf: Leaf, budget: Budget, folder: Path, run: Runner, progress: Progress) -> None:
+    store = LeafStore(folder.absolute())
     with locked(store.lock, patience=3600):
         wanted: Blocks = {cell.identity: budget.pilot for cell in leaf.cells}
         rows = _prepare(store, leaf, wanted)
-        job = Generation(leaf, store, rows, budget, run)
+        job = Generation(leaf, store, rows, budget, run, progress)
         while True:
             digests = _fill(job, wanted)
             errors = {cell.identity: _errors(job, cell, wanted[cell.identity]) for cell in leaf.cells}
@@ -114,12 +122,21 @@ def compute_parts(folder: str, parts: Sequence[Part]) -> int:
 
 
 def compute_blocks(folder: str, cell: Unit, row: Row, blocks: Sequence[int]) -> int:
-    """Draw, reduce and commit some blocks of one cell; returns how many."""
+    """Draw, reduce and commit some blocks of one cell; returns how many.
+
+    Raises:
+        GenerationError: on a worker that does not see the store, or runs another version of the package.
+    """
     store = LeafStore(Path(folder))
+    if not store.folder.is_dir():
+        raise GenerationError(f"{folder}: not seen by the worker on {gethostname()}; results must be on a shared disk")
+    if cell.identity != row.identity or getattr(cell, "kernel_version", KERNEL_VERSION) != KERNEL_VERSION:
+        raise GenerationError(f"the worker on {gethostname()} runs another nnqft; install the same everywhere")
     for block in blocks:
         if store.intact(row.index, block):  # by an earlier try of this task, whose worker died
             continue
         s = cell.draw(block, row.centre, row.scale)
+        store.mark_device(device_kind())
         store.commit(row.index, block, s.moments, s.tail, s.count)
     return len(blocks)
 
@@ -144,10 +161,15 @@ def _fill(job: Generation, wanted: Blocks) -> dict[str, list[str]]:
     done = {i: store.committed(index[i], wanted[i]) for i in wanted}
     there, total = sum(int(d.sum()) for d in done.values()), sum(wanted.values())
     log.info("%s: %d cells, %d blocks, %d committed, %d to compute", leaf.name, len(index), total, there, total - there)
+    if there and not store.devices():
+        store.mark_device("unrecorded")  # blocks of a version that did not say
     for _ in range(PASSES):
         parts = [part for cell in leaf.cells for part in _parts(job, cell, done[cell.identity])]
+        missing = sum(len(numbers) for _, _, numbers in parts)
+        neurons = sum(len(numbers) * cell.neurons for cell, _, numbers in parts)
+        job.progress.leaf(leaf.name, total - missing, total, neurons)
         if parts:
-            _run(str(store.folder), joined(parts), job.run, leaf.name)
+            _run(joined(parts), job)
         checked = {i: store.good(index[i], wanted[i]) for i in wanted}
         done = {identity: good for identity, (good, _) in checked.items()}
         if all(good.all() for good in done.values()):
@@ -195,14 +217,13 @@ def joined(parts: list[Part]) -> list[list[Part]]:
     return tasks
 
 
-def _run(folder: str, tasks: list[list[Part]], run: Runner, name: str) -> None:
-    total = sum(len(blocks) for parts in tasks for _, _, blocks in parts)
-    finished, shown = 0, 0
-    for _, computed in run(compute_parts, [(folder, parts) for parts in tasks]):
-        finished += computed
-        if finished == total or finished >= shown + total / 20:
-            log.info("%s: %d of %d blocks", name, finished, total)
-            shown = finished
+def _run(tasks: list[list[Part]], job: Generation) -> None:
+    job.progress.begin()
+    folder = str(job.store.folder)
+    for position, computed in job.run(compute_parts, [(folder, parts) for parts in tasks]):
+        sizes = [(len(numbers), cell) for cell, _, numbers in tasks[position]]
+        networks, neurons = sum(n * cell.block for n, cell in sizes), sum(n * cell.neurons for n, cell in sizes)
+        job.progress.add(job.leaf.name, computed, networks, neurons, job.run.dashboard)
 
 
 def _manifest(
@@ -223,5 +244,8 @@ def _manifest(
     for cell in cells:
         if cell["budget"] == "ceiling":
             log.warning("%s, width %d: stopped at ensemble.networks, above its target", job.leaf.name, cell["width"])
-    receipt = {"leaf": job.leaf.name, "static": job.leaf.static, "generator": GENERATOR}
+    devices = job.store.devices()
+    if len(devices) > 1:
+        log.warning("%s: its blocks are of several kinds of devices: %s", job.leaf.name, ", ".join(devices))
+    receipt = {"leaf": job.leaf.name, "static": job.leaf.static, "generator": GENERATOR, "devices": devices}
     return receipt | {"budget": job.budget.specification(), "cells": cells}

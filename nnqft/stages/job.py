@@ -12,6 +12,7 @@ from nnqft.core.errors import InputError
 from nnqft.spec.load import parse_scan
 from nnqft.spec.model import Scan
 from nnqft.stages.layout import Layout
+from nnqft.stages.progress import LogFormatter, TerminalHandler, steps_only
 
 
 @contextmanager
@@ -19,11 +20,12 @@ def job(snakemake: Any) -> Iterator[tuple[Scan, Layout]]:
     """The validated scan and its paths; messages go to the rule's log and, short, to standard error."""
     logger = logging.getLogger("nnqft")
     logger.setLevel(logging.INFO)
-    handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
+    handlers: list[logging.Handler] = [TerminalHandler()]
     if snakemake.log:
         Path(snakemake.log[0]).parent.mkdir(parents=True, exist_ok=True)
         handlers.append(logging.FileHandler(snakemake.log[0], mode="w", encoding="utf-8"))
-        handlers[-1].setFormatter(logging.Formatter("%(relativeCreated)9.0f ms  %(levelname)-7s %(message)s"))
+        handlers[-1].setFormatter(LogFormatter("%(relativeCreated)9.0f ms  %(levelname)-7s %(message)s"))
+        handlers[-1].addFilter(steps_only)
     for handler in handlers:
         logger.addHandler(handler)
     try:

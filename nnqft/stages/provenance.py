@@ -30,6 +30,7 @@ def manifest(scan: Scan, layout: Layout) -> dict[str, Any]:
         "architectures": list(dict.fromkeys(a.name for m in get_args(Measurement) for a in architectures(scan, m))),
         "seed": scan.seed,
         "generators": generators(scan, layout),
+        "devices": devices(scan, layout),
         "kernel_version": KERNEL_VERSION,
         "versions": versions(),
         "code_sha256": code_checksum(CODE),
@@ -73,6 +74,12 @@ def leaf_checksums(scan: Scan, layout: Layout) -> dict[str, str]:
 def generators(scan: Scan, layout: Layout) -> list[str]:
     """The random number generators that drew the networks, as the leaves recorded them."""
     return sorted({str(_receipt(path)["generator"]) for path in _leaf_receipts(scan, layout).values()})
+
+
+def devices(scan: Scan, layout: Layout) -> list[str]:
+    """The kinds of devices that computed the blocks: `cpu`, JAX's names of GPUs, `unrecorded` for older receipts."""
+    receipts = map(_receipt, _leaf_receipts(scan, layout).values())
+    return sorted({kind for receipt in receipts for kind in receipt.get("devices", ["unrecorded"])})
 
 
 def wall_times(folder: Path) -> dict[str, float]:

@@ -22,7 +22,7 @@ from nnqft.stages.figures import CAPTIONS
 from nnqft.stages.gallery import Kind, figures
 from nnqft.stages.layout import Layout, measurements
 from nnqft.stages.naturalness import naturalness_table
-from nnqft.stages.provenance import CODE, code_checksum, data_checksums, generators, manifest, versions
+from nnqft.stages.provenance import CODE, code_checksum, data_checksums, devices, generators, manifest, versions
 from nnqft.stages.summary import (
     agreement_sheet,
     combined_sheet,
@@ -162,6 +162,7 @@ def _provenance(scan: Scan, layout: Layout) -> tuple[tuple[str, str], ...]:
     return (
         ("seed", str(scan.seed)),
         ("random numbers", ", ".join(generators(scan, layout))),
+        ("computed on", ", ".join(devices(scan, layout))),
         ("sampler, estimator", f"{e.sampler}, {e.estimator}"),
         ("version of the sampling kernel", str(KERNEL_VERSION)),
         ("versions", ", ".join(f"{name} {number}" for name, number in versions().items())),

@@ -2,16 +2,19 @@
 
 Layout of ``<leaf>/``: ``blocks.zarr`` with arrays moments (row, block, sub-batch, statistic), tail (row, block, value)
 and count (row, block, sub-batch), one chunk a block; ``index.json`` and its copy, the append-only list of cells;
-``manifest.json``, the receipt. A block is committed by its count chunk, which is written last: count > 0 says that the
-rest is there. All chunks carry a crc32c, so a read finds what a listing cannot. Rows are found by content hash: a
-changed configuration never meets, mixes with or overwrites what another one left.
+``devices/``, a file for each kind of device that ever computed here; ``manifest.json``, the receipt. A block is
+committed by its count chunk, which is written last: count > 0 says that the rest is there. All chunks carry a crc32c,
+so a read finds what a listing cannot. Rows are found by content hash: a changed configuration never meets, mixes with
+or overwrites what another one left.
 """
 
 import hashlib
 import logging
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
 import numpy as np
@@ -108,6 +111,21 @@ class LeafStore:
         """Which of the first `blocks` blocks are good, and the SHA-256 over the digests of all: what a receipt says."""
         good, digests = self.good(row, blocks)
         return good, hashlib.sha256("".join(digests).encode()).hexdigest()
+
+    def devices(self) -> list[str]:
+        """Kinds of devices that ever committed a block to this leaf, sorted."""
+        folder = self.folder / "devices"
+        found = (p for p in folder.iterdir() if not p.name.startswith(".")) if folder.is_dir() else ()
+        return sorted(p.read_text(encoding="utf-8").strip() for p in found)
+
+    def mark_device(self, kind: str) -> None:
+        """Say that a kind of device computes blocks of this leaf; any process, before its first commit."""
+        path = self.folder / "devices" / re.sub(r"[^0-9A-Za-z]+", "-", kind)
+        if not path.exists():
+            path.parent.mkdir(exist_ok=True)
+            fresh = path.with_name(f".{path.name}.{token_hex(8)}")  # workers of several hosts may do so at once
+            fresh.write_text(kind + "\n", encoding="utf-8")
+            fresh.replace(path)
 
     def intact(self, row: int, block: int) -> bool:
         """Whether one block is committed and passes its checks."""

@@ -1,11 +1,16 @@
 """Where tasks run: every kind of cluster runs them all, tells errors, and listens to nobody else."""
 
 import os
+import time
+from pathlib import Path
 
 import psutil
 import pytest
 
-from nnqft.cluster.contexts import cluster_name, local_cluster, local_workers, runner
+from nnqft.cluster.contexts import runner
+from nnqft.cluster.scheduler import scheduler
+from nnqft.cluster.settings import cluster_name, local_workers, profile_settings, scheduler_address
+from nnqft.cluster.submission import ClusterLostError, Workers, connected
 from nnqft.core.errors import InputError
 
 
@@ -17,7 +22,7 @@ def square(number):
 
 @pytest.fixture(scope="module")
 def address():
-    with local_cluster(1) as found:
+    with scheduler(1) as found:
         yield found
 
 
@@ -42,14 +47,14 @@ def test_the_cluster_listens_on_loopback_only(address):
     assert set(listening) == {"127.0.0.1"}
 
 
-@pytest.mark.parametrize("name", ["lokal", "local:0", "local:x", "udp://a:1"])
+@pytest.mark.parametrize("name", ["lokal", "local:0", "local:x", "udp://a:1", "file:nowhere.json"])
 def test_names_that_are_no_cluster_are_refused(name):
     with pytest.raises(InputError, match="NNQFT_CLUSTER"), runner(name):
         pass
 
 
 def test_an_address_where_nobody_answers_is_refused(monkeypatch):
-    monkeypatch.setattr("nnqft.cluster.contexts.PATIENCE", "1s")
+    monkeypatch.setattr("nnqft.cluster.submission.PATIENCE", "1s")
     with runner("tcp://127.0.0.1:9") as run, pytest.raises(InputError, match="no scheduler answers"):
         run(square, [(2,)])
 
@@ -59,3 +64,52 @@ def test_the_name_comes_from_the_environment(monkeypatch):
     assert local_workers(cluster_name()) == 3
     monkeypatch.delenv("NNQFT_CLUSTER")
     assert local_workers(cluster_name()) == len(os.sched_getaffinity(0))
+
+
+def test_a_scheduler_file_names_the_address(tmp_path, address):
+    path = tmp_path / "scheduler.json"
+    path.write_text(f'{{"address": "{address}"}}')
+    assert scheduler_address(f"file:{path}") == scheduler_address(str(path)) == address
+    with runner(f"file:{path}") as run:
+        assert dict(run(square, [(3,)])) == {0: 9}
+
+
+def test_the_window_grows_with_the_workers():
+    class Client:
+        dashboard_link = None
+
+        def nthreads(self):
+            return {f"w{i}": 2 for i in range(self.workers)}
+
+    client = Client()
+    for client.workers, window in ((1, 64), (32, 128), (200, 800)):
+        assert Workers(client).window == window
+
+
+def test_when_every_worker_has_gone_the_run_ends(monkeypatch):
+    monkeypatch.setattr("nnqft.cluster.submission.REFRESH", 0.2)
+    monkeypatch.setattr("nnqft.cluster.submission.DESERTED", 0.5)
+    with scheduler(1) as here, connected(here) as workers:
+        workers.resources()
+        tasks = workers.run(time.sleep, [(0.1,), (60,)])
+        next(tasks)
+        workers._client.retire_workers(list(workers._client.nthreads()), close_workers=True)
+        with pytest.raises(ClusterLostError, match="no worker for"):
+            next(tasks)
+
+
+def test_a_profile_says_which_cluster_unless_the_environment_does(tmp_path, monkeypatch):
+    for name in ("NNQFT_CLUSTER", "NNQFT_SLURM_CPUS"):
+        monkeypatch.delenv(name, raising=False)
+    (tmp_path / "cluster.yaml").write_text("cluster: slurm\nslurm_cpus: 8\n")
+    assert profile_settings(tmp_path) == {"NNQFT_CLUSTER": "slurm", "NNQFT_SLURM_CPUS": "8"}
+    monkeypatch.setenv("NNQFT_CLUSTER", "local:2")
+    assert profile_settings(tmp_path) == {"NNQFT_SLURM_CPUS": "8"}
+    (tmp_path / "cluster.yaml").write_text("slurm_cpu: 8\n")
+    with pytest.raises(InputError, match="slurm_cpu is not a key"):
+        profile_settings(tmp_path)
+
+
+def test_the_profiles_of_the_workflow_are_read():
+    found = {path.name: profile_settings(path) for path in (Path(__file__).parents[2] / "workflow/profiles").iterdir()}
+    assert {"local", "slurm", "gpu"} <= set(found)

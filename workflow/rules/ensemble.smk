@@ -1,5 +1,11 @@
 # Generation: one job for as many leaves as keep it busy for minutes (their blocks run on the Dask cluster), then one
 # dense store for all of them.
+COMPUTES_HERE = os.environ.get("NNQFT_CLUSTER", "local").partition(":")[0] in (
+    "inline",
+    "local",
+    "cuda",
+)
+
 for number, names in enumerate(SCAN.batches):
 
     rule:
@@ -13,7 +19,7 @@ for number, names in enumerate(SCAN.batches):
             f"{ROOT}/benchmarks/ensemble-{number}.tsv"
         conda:
             "../envs/nnqft.yaml"
-        threads: 1 if "://" in os.environ.get("NNQFT_CLUSTER", "") else os.cpu_count()
+        threads: os.cpu_count() if COMPUTES_HERE else 1
         resources:
             mem_mb=4000,
             runtime=600,

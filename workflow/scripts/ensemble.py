@@ -1,6 +1,12 @@
 """Rules ensemble_0, ensemble_1, ...: the leaves named in the parameters."""
 
-from nnqft.cluster.contexts import cluster_name
+import os
+
+from nnqft.cluster.settings import cluster_name
+
+if cluster_name() != "inline":
+    os.environ.setdefault("JAX_PLATFORMS", "cpu")  # before jax is imported: devices belong to the workers
+
 from nnqft.stages.ensemble import generate_all
 from nnqft.stages.job import job
 from nnqft.stages.work import all_work
