@@ -109,7 +109,7 @@ def main() -> list[str]:
         if sizes["architecture"] * sizes["width"] != points:
             raise RuntimeError(f"{dict(sizes)} are not {points} scan points")
     with TemporaryDirectory() as name:
-        large = check(parse_scan(scan(10, 5, 4, 500_000, 16_384)), "scan")
+        large = check(parse_scan(scan(10, 5, 4, 2_000_000, 500_000)), "scan")  # blocks of some ten milliseconds
         bare, whole, _ = generation(large, Layout(Path(name)))
         found["bare_s"], found["generation_over_bare"] = bare, whole / bare
     with TemporaryDirectory() as name:
