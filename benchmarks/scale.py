@@ -48,19 +48,19 @@ def scan(sigma_w: int, sigma_b: int, widths: int, networks: int, block: int) -> 
 
 
 def generation(wanted: Scan, layout: Layout) -> tuple[float, float, int]:
-    """Seconds of the kernel alone, of generating with it in this process, and the number of scan points."""
+    """Processor seconds of the kernel alone, of generating with it in this process, and the number of scan points."""
     work = all_work(wanted)
     units = [unit for w in work for unit in w.leaf.cells]
     units[0].draw(0, *units[0].reference())
-    start = time.perf_counter()
+    start = time.process_time()
     for unit in units:
         reference = unit.reference()
         for block in range(work[0].budget.most):
             unit.draw(block, *reference)
-    bare = time.perf_counter() - start
-    start = time.perf_counter()
+    bare = time.process_time() - start
+    start = time.process_time()
     generate_all([(w.leaf, w.budget, layout.leaf(w.leaf.name)) for w in work], "inline")
-    return bare, time.perf_counter() - start, len(units)
+    return bare, time.process_time() - start, len(units)
 
 
 def opened(layout: Layout, wanted: Scan) -> Counter[str]:
@@ -109,7 +109,7 @@ def main() -> list[str]:
         if sizes["architecture"] * sizes["width"] != points:
             raise RuntimeError(f"{dict(sizes)} are not {points} scan points")
     with TemporaryDirectory() as name:
-        large = check(parse_scan(scan(10, 5, 4, 500_000, 16_384)), "scan")
+        large = check(parse_scan(scan(10, 5, 4, 2_000_000, 500_000)), "scan")  # blocks of some ten milliseconds
         bare, whole, _ = generation(large, Layout(Path(name)))
         found["bare_s"], found["generation_over_bare"] = bare, whole / bare
     with TemporaryDirectory() as name:
