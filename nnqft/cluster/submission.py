@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from threading import Event, Lock, Thread
 from typing import Any
+from urllib.request import urlopen
 
 from nnqft.core.errors import InputError
 
@@ -118,9 +119,12 @@ class Workers:
                 completed.add(following)
 
     def _dashboard(self) -> str:
+        """A scheduler names a link even where its dashboard is off: only one that answers here counts."""
         try:
-            return str(self._client.dashboard_link or "")
-        except KeyError:  # no such service
+            link = str(self._client.dashboard_link or "")
+            with urlopen(link, timeout=2):
+                return link
+        except (KeyError, OSError, ValueError):  # no such service; nobody answers; no link
             return ""
 
     def _wait(self) -> None:

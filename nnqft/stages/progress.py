@@ -80,7 +80,7 @@ class Progress:
 
 def line(state: dict[str, Any]) -> str:
     """`480 of 960 blocks (50%), 1.2e+06 networks/s, 35 s left`."""
-    parts = [f"{state['all_done']} of {state['all_total']} blocks ({state['all_done'] / state['all_total']:.0%})"]
+    parts = [f"{state['all_done']} of {state['all_total']} blocks ({100 * state['all_done'] // state['all_total']}%)"]
     if state["networks_per_s"] is not None:
         seconds = round(state["remaining_s"])
         left = (
@@ -114,10 +114,10 @@ class TerminalHandler(logging.StreamHandler):
             return
         share = state["all_done"] / state["all_total"]
         if terminal:
-            self._last = line(state) if share < 1 else ""
             if share == 1 or time.monotonic() > self._drawn + REDRAW:
                 self._erase(True)
                 self._draw(line(state) + ("\n" if share == 1 else ""))
+                self._last = line(state) if share < 1 else ""
                 self._drawn = time.monotonic()
         elif share == 1 or share >= self._share + STEP or share < self._share:
             self._share = share

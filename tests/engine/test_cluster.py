@@ -1,6 +1,7 @@
 """Where tasks run: every kind of cluster runs them all, tells errors, and listens to nobody else."""
 
 import os
+import subprocess
 import time
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import psutil
 import pytest
 
 from nnqft.cluster.contexts import runner
-from nnqft.cluster.scheduler import scheduler
+from nnqft.cluster.scheduler import scheduler, worker_command
 from nnqft.cluster.settings import cluster_name, local_workers, profile_settings, scheduler_address
 from nnqft.cluster.submission import ClusterLostError, Workers, connected
 from nnqft.core.errors import InputError
@@ -89,13 +90,14 @@ def test_the_window_grows_with_the_workers():
 def test_when_every_worker_has_gone_the_run_ends(monkeypatch):
     monkeypatch.setattr("nnqft.cluster.submission.REFRESH", 0.2)
     monkeypatch.setattr("nnqft.cluster.submission.DESERTED", 0.5)
-    with scheduler(1) as here, connected(here) as workers:
-        workers.resources()
+    with scheduler() as here, connected(here) as workers:
+        worker = subprocess.Popen(worker_command(here, "--no-nanny"), stderr=subprocess.DEVNULL)
         tasks = workers.run(time.sleep, [(0.1,), (60,)])
         next(tasks)
-        workers._client.retire_workers(list(workers._client.nthreads()), close_workers=True)
+        worker.kill()
         with pytest.raises(ClusterLostError, match="no worker for"):
             next(tasks)
+        worker.wait()
 
 
 def test_a_profile_says_which_cluster_unless_the_environment_does(tmp_path, monkeypatch):

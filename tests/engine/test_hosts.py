@@ -5,12 +5,14 @@ The scheduler and `nnqft run` are on the first, with a bridge to which the other
 
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 import yaml
 
@@ -21,10 +23,10 @@ SCAN = {
     "points": {"line": [[-1.0], [-0.6], [-0.2], [0.2], [0.6], [1.0]]},
     "architectures": {"erf": {"activation": "erf", "depth": 2, "sigma_b": 1.0, "points": "line"}},
     "widths": [50, 400],
-    "ensemble": {"networks": 320_000, "block": 8192},
+    "ensemble": {"networks": 120_000, "block": 2048},
 }
 ENVIRONMENT = {
-    "DASK_DISTRIBUTED__COMM__TIMEOUTS__TCP": "6s",
+    "DASK_DISTRIBUTED__COMM__TIMEOUTS__TCP": "12s",
     "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "20",
     "OMP_NUM_THREADS": "1",
     "JAX_PLATFORMS": "cpu",
@@ -37,12 +39,21 @@ def ip(*arguments):
     subprocess.run(["ip", *arguments], check=True, capture_output=True, text=True)
 
 
+def left_behind():
+    """Namespaces of a run of this test that was killed."""
+    listed = subprocess.run(["ip", "netns", "list"], check=False, capture_output=True, text=True).stdout.split()
+    named = [(name, re.fullmatch(r"nnqft(\d+)-\d", name)) for name in listed]
+    return [name for name, match in named if match and not psutil.pid_exists(int(match[1]))]
+
+
 @pytest.fixture
 def hosts():
     """Names of three namespaces: the first has the bridge, the others an interface eth0 on it."""
     names = [f"nnqft{os.getpid()}-{i}" for i in range(3)]
     if shutil.which("ip") is None:
         pytest.skip("there is no ip command")
+    for name in left_behind():
+        ip("netns", "delete", name)
     try:
         try:
             for name in names:

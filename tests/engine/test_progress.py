@@ -55,7 +55,7 @@ def test_a_terminal_has_one_line_rewritten(shown):
 def test_elsewhere_there_are_some_twenty_lines(shown):
     lines = shown(io.StringIO()).splitlines()
     assert 12 <= len(lines) <= 22
-    assert lines[0].startswith("50 of 200 blocks (25%)")
+    assert lines[0].startswith("41 of 200 blocks (20%)")
     assert lines[-1].startswith("200 of 200 blocks (100%)")
     assert "a message" in lines
 
