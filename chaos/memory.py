@@ -9,6 +9,7 @@ from chaos.small import Contents, commits, differences, generate, rewritten
 from chaos.table import Row
 
 MIB = 2**20
+PATIENCE = 40.0
 
 
 def _starved(root: str, spare: int) -> None:
@@ -25,18 +26,24 @@ def starvation(folder: Path, leaves: Contents) -> Row:
         row.skipped = "address space is read from /proc"
         return row
     root = folder / "starved"
+    ended: list[str] = []
     context = mp.get_context("forkserver")
     for spare in (16 * MIB, 64 * MIB, 256 * MIB, 512 * MIB):
         process = context.Process(target=_starved, args=(str(root), spare))
         before = commits(root)
         process.start()
-        process.join()
+        process.join(PATIENCE)
+        if stuck := process.is_alive():  # a library that waits for a thread it could not start
+            process.kill()
+            process.join()
+        ended.append("stuck" if stuck else str(process.exitcode))
         row.tried += 1
         row.recomputed += rewritten(root, before)
         row.survived += 1
     before = commits(root)
-    row.survived -= run_driver(root) != 0
+    if run_driver(root) != 0 or set(ended) == {"0"}:  # not mended, or never short of memory
+        row.survived = 0
     changed = differences(root, leaves)
-    row.changed, row.notes = len(changed), changed[:3]
+    row.changed, row.notes = len(changed), [f"exit codes {', '.join(ended)}", *changed[:3]]
     row.recomputed += rewritten(root, before)
     return row
