@@ -22,6 +22,7 @@ def test_outputs_cumulants_and_theory_agree():
     assert exact.prediction[4] == "quadrature"
 
 
+@pytest.mark.slow
 def test_several_outputs_share_the_layers_below():
     """d_out = 2: E f1 f1 f2 f2 - E f1 f1 E f2 f2 = Cov(Khat, Khat), the correlator that `measure` calls G4c_outputs."""
     net = nnqft.architecture([[0.3], [0.8]], "relu", sigma_w=1.2, sigma_b=0.4)

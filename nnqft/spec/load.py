@@ -81,10 +81,23 @@ def parse_scan(data: Any, source: str = "configuration") -> Scan:
     """The validated scan of a mapping (what Snakemake or a notebook hands over); raises InputError as read_scan."""
     if not isinstance(data, dict):
         raise InputError(source, "holds no mapping", "start from config/hms.yaml")
+    if place := _unordered(data):
+        raise InputError(f"{source}: {place}", "is a set, which has no order", "give a list, e.g. [1, 2]")
     try:
         return Scan.model_validate(data)
     except ValidationError as error:
         raise _first_problem(source, error) from None
+
+
+def _unordered(data: Any) -> str:
+    """The key path of the first set (pydantic would take it for a list, in any order); empty where there is none."""
+    inner = data.items() if isinstance(data, dict) else enumerate(data) if isinstance(data, list | tuple) else ()
+    for key, value in inner:
+        if isinstance(value, set | frozenset):
+            return str(key)
+        if below := _unordered(value):
+            return f"{key}.{below}"
+    return ""
 
 
 def _check_size(root: yaml.Node | None) -> None:

@@ -49,7 +49,7 @@ def wick(X, order):
 
 
 @pytest.mark.parametrize("networks", [1000, 50])
-@pytest.mark.parametrize("width", [1, 8, 3000])
+@pytest.mark.parametrize("width", [1, 8, pytest.param(3000, marks=pytest.mark.slow)])
 def test_sums_of_kernels_are_those_of_the_networks_one_by_one(networks, width):
     s = spec(width=width, networks=networks, order=8)
     found = run(s)
@@ -170,6 +170,7 @@ for kind, depth, networks in (("neurons", 1, 262144), ("total", 2, 65536), ("mar
 """
 
 
+@pytest.mark.slow
 def test_the_number_of_cores_never_changes_a_bit():
     """XLA splits long sums over its threads: large blocks, in processes that see one core and several."""
     found = set()

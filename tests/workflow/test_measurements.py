@@ -200,7 +200,7 @@ def test_where_an_exponent_changes_sign():
 def test_plan_names_every_point(tmp_path, capsys):
     path = tmp_path / "scan.yaml"
     path.write_text(yaml.safe_dump(SCAN, sort_keys=False))
-    show_plan(path)
+    show_plan(path, as_json=False)
     rows = {line.split()[0]: line.split()[1:] for line in capsys.readouterr().out.splitlines() if line.strip()}
     assert rows["tanh[sigma_w=0.9]"][:4] == ["24", "chain", "4", "512"]
     assert rows["driven"][1] == "dynamics"
