@@ -22,6 +22,9 @@ TRUSTED = 0.1
 ln W of 2.3, and a thousand networks still hold a hundred that count."""
 MERGED = "c* = 1: the two points merge"
 CLAMPED = "1 - c^2 below 1e-4 in some layers"
+NOISY = 0.2
+"""Relative error of a fitted decay above which it is not trusted: the fit is not linear in the noise then."""
+NOISE = "the error of the fit is above 20% of its value"
 FEW_WEIGHTS = f"fewer than {TRUSTED:g} of the weights count"
 GROWS = "the rate is not below 1 by its error"
 
@@ -144,7 +147,9 @@ def _decays(spec: PropagationSpec, found: dict[str, Estimate], reference: Refere
             fits[name] = _missing(len(values) - 1, layers)
         else:
             scale, reason = decay_scale(values, layers, xi, limit)
-            fits[name] = _estimate(scale, reason)
+            found_scale = _estimate(scale, reason)
+            noisy = not reason and found_scale.stderr > NOISY * found_scale.value
+            fits[name] = _estimate(scale, NOISE) if noisy else found_scale
     return fits
 
 
