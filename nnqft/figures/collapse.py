@@ -36,9 +36,12 @@ CAPTION = (
     "variance. Coloured lines, one a width: for scale-invariant units without biases exact, (1 + v/n)^T − 1, with its "
     "limit e^(vT/n) − 1 in black (v = 5 for ReLU, 2 for linear units); for others leading order in 1/n, V / n K². "
     "Where T/n is not small, few of many networks carry the variance of scale-invariant ones (log-normal tails): a "
-    "sample falls short of it, and so does its error bar. Away from criticality fluctuations saturate after ξ_q "
+    "sample falls short of it, and so does its error bar: hollow, grey, above 1, "
+    "not converged. Away from criticality fluctuations saturate after ξ_q "
     "layers and curves of different widths part."
 )
+HEAVY = 1.0
+"""Relative variance above which the tails of a log-normal kernel are beyond some thousand networks: not trusted."""
 LAYERS = 9
 """Layers drawn for each width, spread evenly in the logarithm."""
 EXACT, LEADING = "exact", "leading order in 1/n"
@@ -141,7 +144,7 @@ def _panel(axes: Axes, rows: list[dict]) -> dict[str, Line2D]:
             np.array([row[key] for row in mine], dtype=np.float64)
             for key in ("layers_over_width", "relative_variance", "relative_variance_stderr", "theory")
         )
-        points(axes, x, value, error, np.ones(len(x), dtype=bool), look(i))
+        points(axes, x, value, error, ~(value > HEAVY), look(i))
         axes.plot(x, line, color=look(i).colour, linestyle=look(i).line, linewidth=0.8, zorder=1)
         entries[f"$n={width}$"] = handle(look(i), line=True)
     whole = sorted((row["layers_over_width"], row["limit"]) for row in rows if np.isfinite(row["limit"]))
