@@ -20,6 +20,7 @@ from nnqft.sampling.kinds import kind
 from nnqft.spec.grid import Architecture, architecture
 from nnqft.spec.load import parse_scan
 from nnqft.stages.ensemble import generate
+from nnqft.storage.leafstore import LeafStore
 
 LIMIT = 1.05
 FEWEST = 2048
@@ -111,9 +112,9 @@ def workers() -> float:
     leaf, wall = leaves(parse_scan(data))[0], {}
     for count in (1, 2):
         with scheduler(count) as address, TemporaryDirectory() as folder:
-            generate(leaf, Budget(4, 4), Path(folder), address)
+            generate(leaf, Budget(4, 4), LeafStore(Path(folder)), address)
             start = time.perf_counter()
-            generate(leaf, Budget(196, 196), Path(folder), address)
+            generate(leaf, Budget(196, 196), LeafStore(Path(folder)), address)
             wall[count] = time.perf_counter() - start
     return wall[1] / wall[2]
 

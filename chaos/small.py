@@ -45,7 +45,7 @@ def resume(root: Path, products: bool = True) -> list[str]:
     """What `nnqft run` does, without Snakemake: withdraw, generate, remake; what was withdrawn, a line each."""
     scan, layout = small_scan(), Layout(root)
     found = withdraw_damaged(scan, layout)
-    missing = [w for w in all_work(scan) if not layout.leaf(w.leaf.name).joinpath("manifest.json").exists()]
+    missing = [w for w in all_work(scan) if not layout.leaf(w.leaf.name).manifest.exists()]
     generate_all([(w.leaf, w.budget, layout.leaf(w.leaf.name)) for w in missing], "inline")
     remade = bool(missing)
     for stage in MADE if products else ():

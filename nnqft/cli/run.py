@@ -10,14 +10,15 @@ from pathlib import Path
 
 import nnqft
 from nnqft.cluster.contexts import cluster
-from nnqft.cluster.settings import cluster_name, profile_settings
+from nnqft.cluster.settings import cluster_name, option, profile_settings
 from nnqft.core.errors import InputError
 from nnqft.spec.model import Scan
 from nnqft.stages.check import load_config
-from nnqft.stages.layout import Layout
+from nnqft.stages.layout import Layout, layout
 from nnqft.stages.mend import withdraw_damaged
 from nnqft.stages.status import generated
 from nnqft.storage.files import locked
+from nnqft.storage.location import claim
 
 LOCK_PATIENCE = 120
 
@@ -32,14 +33,16 @@ def run_workflow(config: Path, targets: Sequence[str], extra: Sequence[str]) -> 
     profile, extra = chosen_profile(extra, snakefile.parent / "workflow" / "profiles")
     os.environ.update(profile_settings(profile))
     scan = load_config(config)
-    layout = Layout(Path("results") / scan.name)
+    where = layout(scan.name)
+    where.data  # noqa: B018 - raises for an object store that cannot be this scan's
     dry = any(flag in extra for flag in ("-n", "--dry-run", "--dryrun", "--lint", "--report", "--unlock"))
     if dry:
         return _snakemake(snakefile, config, targets, extra, profile, "inline")
-    with locked(layout.root / "lock", LOCK_PATIENCE) as lock:
-        for line in withdraw_damaged(scan, layout):
+    with locked(where.root / "lock", LOCK_PATIENCE) as lock:
+        claim(where.root, where.url, bool(option("store_take")))
+        for line in withdraw_damaged(scan, where):
             print(f"nnqft: {line}", file=sys.stderr)
-        with _cluster(scan, layout) as address:
+        with _cluster(scan, where) as address:
             return _snakemake(snakefile, config, targets, extra, profile, address, (lock,))
 
 
@@ -74,9 +77,9 @@ def chosen_profile(extra: Sequence[str], shipped: Path) -> tuple[Path, list[str]
 
 
 @contextmanager
-def _cluster(scan: Scan, layout: Layout) -> Iterator[str]:
+def _cluster(scan: Scan, where: Layout) -> Iterator[str]:
     """The address that every job of the workflow uses; no cluster is started when there is nothing to generate."""
-    with cluster("inline" if generated(scan, layout) else cluster_name()) as address:
+    with cluster("inline" if generated(scan, where) else cluster_name()) as address:
         yield address
 
 

@@ -10,7 +10,7 @@ import typer
 
 from nnqft.spec.model import Scan
 from nnqft.stages.check import load_config
-from nnqft.stages.layout import Layout
+from nnqft.stages.layout import Layout, layout
 from nnqft.stages.plan import plan
 from nnqft.stages.status import cell_status, generated, stage_status
 
@@ -107,7 +107,7 @@ def show_comparison(a: Path, b: Path, as_json: bool) -> int:
 
 def _read(config: Path) -> tuple[Scan, Layout]:
     scan = load_config(config)
-    return scan, Layout(Path("results") / scan.name)
+    return scan, layout(scan.name)
 
 
 def _json(command: str, content: dict[str, Any]) -> None:

@@ -15,7 +15,7 @@ from nnqft.core.errors import InputError
 
 KINDS = "inline, local, local:N, cuda, slurm, tcp://host:port, tls://host:port or file:SCHEDULER.json"
 
-OPTIONS = {"cluster", "dashboard", "gpu_devices", "gpu_memory", "gpu_platform"} | {
+OPTIONS = {"cluster", "store", "dashboard", "gpu_devices", "gpu_memory", "gpu_platform"} | {
     f"slurm_{name}"
     for name in ("partition", "account", "time", "workers", "cpus", "mem", "gpus", "host", "extra", "logs")
 }

@@ -29,7 +29,7 @@ from nnqft.spec.model import Scan
 from nnqft.stages.couplings import model_names
 from nnqft.stages.layout import DIMENSION, Layout, by_points, component_coordinates, coordinates, dataset
 from nnqft.stages.vertices import vertices
-from nnqft.storage.product import read_tree, write_receipt, write_tree
+from nnqft.storage.product import read_tree, save
 
 Array = NDArray[np.float64]
 
@@ -59,10 +59,12 @@ def measure_action(scan: Scan, layout: Layout) -> None:
         p: action(scan, group, cumulants[p].to_dataset().load(), fitted[p].to_dataset().load())
         for p, group in by_points(scan).items()
     }
-    sha = write_tree(
-        layout.store("action"), groups, {"action_of": "the outputs at the points, all else integrated out"}
+    save(
+        layout.store("action"),
+        layout.receipt("action"),
+        groups,
+        {"action_of": "the outputs at the points, all else integrated out"},
     )
-    write_receipt(layout.receipt("action"), {"store": "action.zarr", "sha256": sha})
 
 
 def action(scan: Scan, group: list[Architecture], cumulants: xr.Dataset, fitted: xr.Dataset) -> xr.Dataset:

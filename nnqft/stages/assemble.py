@@ -22,7 +22,7 @@ from nnqft.stages.layout import (
     point_coordinates,
 )
 from nnqft.stages.source import Source
-from nnqft.storage.product import write_receipt, write_tree
+from nnqft.storage.product import save
 
 SUMS = {
     "first": "pair", "second": "pair_product", "third": "sext", "fourth": "oct",
@@ -37,8 +37,7 @@ def assemble(scan: Scan, layout: Layout) -> None:
     """Read every leaf (checking every chunk) and write the dense product and its receipt."""
     source = Source(scan, layout, "cumulants")
     groups = {points: _dataset(scan, points, group, source) for points, group in by_points(scan).items()}
-    sha = write_tree(layout.store("ensemble"), groups, {})
-    write_receipt(layout.receipt("ensemble"), {"store": "ensemble.zarr", "sha256": sha})
+    save(layout.store("ensemble"), layout.receipt("ensemble"), groups, {})
 
 
 def _dataset(scan: Scan, points: str, group: list[Architecture], source: Source) -> xr.Dataset:

@@ -16,7 +16,7 @@ from nnqft.spec.model import Scan
 from nnqft.stages.criticality_theory import NUMBERS, phase_diagrams, theory_of
 from nnqft.stages.layout import Layout, by_points, component_coordinates, coordinates, dataset, point_coordinates
 from nnqft.stages.source import Source
-from nnqft.storage.product import write_receipt, write_tree
+from nnqft.storage.product import save
 
 STAGE = "criticality"
 SCALES = {
@@ -42,8 +42,7 @@ def measure_criticality(scan: Scan, layout: Layout) -> None:
     """Write the store and its receipt."""
     source = Source(scan, layout, STAGE)
     groups = {points: measured(scan, points, group, source) for points, group in by_points(scan, STAGE).items()}
-    sha = write_tree(layout.store(STAGE), groups, {})
-    write_receipt(layout.receipt(STAGE), {"store": f"{STAGE}.zarr", "sha256": sha})
+    save(layout.store(STAGE), layout.receipt(STAGE), groups, {})
 
 
 def measured(scan: Scan, points: str, group: Sequence[Architecture], source: Source) -> xr.Dataset:

@@ -5,7 +5,6 @@ import logging
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
-from pathlib import Path
 from socket import gethostname
 from typing import Any
 
@@ -22,7 +21,7 @@ from nnqft.sampling.groups import merged, target_errors
 from nnqft.sampling.unit import Leaf, Unit
 from nnqft.stages.progress import Progress
 from nnqft.storage.files import locked, write_sealed
-from nnqft.storage.leafindex import Row
+from nnqft.storage.leafindex import INDEX, Row
 from nnqft.storage.leafstore import LeafStore
 
 log = logging.getLogger("nnqft")
@@ -62,13 +61,13 @@ class Generation:
     progress: Progress
 
 
-def generate(leaf: Leaf, budget: Budget, folder: Path, cluster: str) -> None:
+def generate(leaf: Leaf, budget: Budget, store: LeafStore, cluster: str) -> None:
     """One leaf of :func:`generate_all`."""
-    generate_all([(leaf, budget, folder)], cluster)
+    generate_all([(leaf, budget, store)], cluster)
 
 
-def generate_all(leaves: Sequence[tuple[Leaf, Budget, Path]], cluster: str) -> None:
-    """Compute what is missing of the blocks of some leaves, and write the manifest of each into its folder.
+def generate_all(leaves: Sequence[tuple[Leaf, Budget, LeafStore]], cluster: str) -> None:
+    """Compute what is missing of the blocks of some leaves, and write the manifest of each into its store.
 
     As many blocks of each unit as its leaf's budget says. Committed blocks are never recomputed, unless their checksum
     fails. A crash at any moment loses at most the blocks in flight. On a cluster a few leaves are under way at once, so
@@ -96,8 +95,8 @@ def planned_neurons(leaf: Leaf, budget: Budget) -> float:
     return sum(budget.pilot * cell.neurons for cell in leaf.cells)
 
 
-def _generate(leaf: Leaf, budget: Budget, folder: Path, run: Runner, progress: Progress) -> None:
-    store = LeafStore(folder.absolute())
+def _generate(leaf: Leaf, budget: Budget, store: LeafStore, run: Runner, progress: Progress) -> None:
+    store = store.absolute()
     with locked(store.lock, patience=3600):
         wanted: Blocks = {cell.identity: budget.pilot for cell in leaf.cells}
         rows = _prepare(store, leaf, wanted)
@@ -116,20 +115,22 @@ def _generate(leaf: Leaf, budget: Budget, folder: Path, run: Runner, progress: P
         write_sealed(store.manifest, _manifest(job, wanted, digests, errors))
 
 
-def compute_parts(folder: str, parts: Sequence[Part]) -> int:
+def compute_parts(store: LeafStore, parts: Sequence[Part]) -> int:
     """What one task does; returns how many blocks it was."""
-    return sum(compute_blocks(folder, *part) for part in parts)
+    return sum(compute_blocks(store, *part) for part in parts)
 
 
-def compute_blocks(folder: str, cell: Unit, row: Row, blocks: Sequence[int]) -> int:
+def compute_blocks(store: LeafStore, cell: Unit, row: Row, blocks: Sequence[int]) -> int:
     """Draw, reduce and commit some blocks of one cell; returns how many.
 
     Raises:
         GenerationError: on a worker that does not see the store, or runs another version of the package.
     """
-    store = LeafStore(Path(folder))
-    if not store.folder.is_dir():
-        raise GenerationError(f"{folder}: not seen by the worker on {gethostname()}; results must be on a shared disk")
+    if not (store.data.size(INDEX) or store.data.exists()):
+        raise GenerationError(
+            f"{store.data}: not seen by the worker on {gethostname()}; results must be on a shared disk, or in an "
+            "object store that workers reach"
+        )
     if cell.identity != row.identity or getattr(cell, "kernel_version", KERNEL_VERSION) != KERNEL_VERSION:
         raise GenerationError(f"the worker on {gethostname()} runs another nnqft; install the same everywhere")
     for block in blocks:
@@ -158,7 +159,8 @@ def _fill(job: Generation, wanted: Blocks) -> dict[str, list[str]]:
     """Compute until the first `wanted` blocks of every cell are good; their digests by identity."""
     leaf, store = job.leaf, job.store
     index = {cell.identity: job.rows[cell.identity].index for cell in leaf.cells}
-    done = {i: store.committed(index[i], wanted[i]) for i in wanted}
+    marks = store.data.many(lambda i: store.committed(index[i], wanted[i]), list(wanted))
+    done = dict(zip(wanted, marks, strict=True))
     there, total = sum(int(d.sum()) for d in done.values()), sum(wanted.values())
     log.info("%s: %d cells, %d blocks, %d committed, %d to compute", leaf.name, len(index), total, there, total - there)
     if there and not store.devices():
@@ -170,7 +172,8 @@ def _fill(job: Generation, wanted: Blocks) -> dict[str, list[str]]:
         job.progress.leaf(leaf.name, total - missing, total, neurons)
         if parts:
             _run(joined(parts), job)
-        checked = {i: store.good(index[i], wanted[i]) for i in wanted}
+        found = store.data.many(lambda i: store.good(index[i], wanted[i]), list(wanted))
+        checked = dict(zip(wanted, found, strict=True))
         done = {identity: good for identity, (good, _) in checked.items()}
         if all(good.all() for good in done.values()):
             return {identity: digests for identity, (_, digests) in checked.items()}
@@ -219,8 +222,7 @@ def joined(parts: list[Part]) -> list[list[Part]]:
 
 def _run(tasks: list[list[Part]], job: Generation) -> None:
     job.progress.begin()
-    folder = str(job.store.folder)
-    for position, computed in job.run(compute_parts, [(folder, parts) for parts in tasks]):
+    for position, computed in job.run(compute_parts, [(job.store, parts) for parts in tasks]):
         sizes = [(len(numbers), cell) for cell, _, numbers in tasks[position]]
         networks, neurons = sum(n * cell.block for n, cell in sizes), sum(n * cell.neurons for n, cell in sizes)
         job.progress.add(job.leaf.name, computed, networks, neurons, job.run.dashboard)

@@ -8,7 +8,7 @@ import xarray as xr
 from nnqft.spec.model import Scan
 from nnqft.stages.layout import Layout, by_points
 from nnqft.storage.integrals import IntegralCache
-from nnqft.storage.product import read_tree, write_receipt, write_tree
+from nnqft.storage.product import read_tree, save
 
 Stores = Mapping[str, xr.Dataset]
 """One store: its dataset of each point set."""
@@ -47,5 +47,4 @@ def make_store(
     stores = [Groups(layout, source, scan) for source in sources]
     cache = IntegralCache(layout.integrals)
     groups = {points: compute(scan, points, *stores, cache) for points in by_points(scan)}
-    sha = write_tree(layout.store(stage), groups, attrs)
-    write_receipt(layout.receipt(stage), {"store": f"{stage}.zarr", "sha256": sha})
+    save(layout.store(stage), layout.receipt(stage), groups, attrs)

@@ -8,11 +8,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from nnqft.cluster.settings import option
 from nnqft.core.errors import InputError
 from nnqft.spec.load import parse_scan
 from nnqft.spec.model import Scan
-from nnqft.stages.layout import Layout
+from nnqft.stages.layout import Layout, layout
 from nnqft.stages.progress import LogFormatter, TerminalHandler, steps_only
+from nnqft.storage.location import claim
 
 
 @contextmanager
@@ -31,7 +33,9 @@ def job(snakemake: Any) -> Iterator[tuple[Scan, Layout]]:
     try:
         source = "Snakemake's configuration"
         scan = parse_scan(dict(snakemake.config), source)
-        yield scan, Layout(Path("results") / scan.name)
+        where = layout(scan.name)
+        claim(where.root, where.url, bool(option("store_take")))
+        yield scan, where
     except InputError as error:
         logger.error("nnqft: %s", error)
         sys.exit(2)

@@ -2,20 +2,26 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nnqft.cluster.settings import option
 from nnqft.core.packing import Basis, multisets
 from nnqft.spec.grid import Architecture, architectures
 from nnqft.spec.measurements import Measurement
 from nnqft.spec.model import Scan
+from nnqft.storage.leafstore import LeafStore
+from nnqft.storage.location import located
+from nnqft.storage.place import Folder, Place
 
 if TYPE_CHECKING:
     import xarray as xr
 
 DIMENSION = {2: "pair", 4: "quad", 6: "sext", 8: "oct"}
+RESULTS = Path("results")
 FORMATS = ("pdf", "png", "csv")
 TABLES: dict[str, tuple[str, ...]] = {
     "cumulants": ("cumulants", "couplings", "agreement", "naturalness", "sixpoints", "conventions", "action"),
@@ -37,17 +43,27 @@ STAGES: dict[str, dict[str, tuple[str, ...]]] = {
 
 @dataclass(frozen=True)
 class Layout:
-    """Paths of one scan under the results folder."""
+    """Paths of one scan under the results folder, and where its data are: there, or in an object store.
+
+    url: an object store for a scan that has no data yet (`layout` asks the environment).
+    """
 
     root: Path
+    url: str = ""
 
-    def leaf(self, name: str) -> Path:
-        """Folder of one leaf."""
-        return self.root / "leaves" / name
+    @cached_property
+    def data(self) -> Place:
+        """Where leaves and stores are."""
+        return located(self.root, self.url)
 
-    def store(self, stage: str) -> Path:
+    def leaf(self, name: str) -> LeafStore:
+        """One leaf."""
+        folder = self.root / "leaves" / name
+        return LeafStore(folder, None if isinstance(self.data, Folder) else self.data / "leaves" / name)
+
+    def store(self, stage: str) -> Place:
         """A product store."""
-        return self.root / f"{stage}.zarr"
+        return self.data / f"{stage}.zarr"
 
     def receipt(self, stage: str) -> Path:
         """The file that stands for a store or a set of files in the workflow."""
@@ -77,6 +93,11 @@ class Layout:
     def manifest(self) -> Path:
         """Provenance of the whole scan."""
         return self.root / "manifest.json"
+
+
+def layout(name: str) -> Layout:
+    """The layout of a scan by name: results/<name>, and NNQFT_STORE for its data if that is set."""
+    return Layout(RESULTS / name, option("store"))
 
 
 def measurements(scan: Scan) -> list[str]:

@@ -36,7 +36,7 @@ class ReplacedDataError(DamageError):
 
 def _leaves(scan: Scan, layout: Layout) -> Iterator[str]:
     for work in all_work(scan):
-        store = LeafStore(layout.leaf(work.leaf.name))
+        store = layout.leaf(work.leaf.name)
         if store.manifest.exists() and (wrong := _fault(work, layout, store)):
             store.manifest.unlink()
             yield f"{work.leaf.name}: {wrong}"

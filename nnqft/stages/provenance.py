@@ -94,7 +94,7 @@ def wall_times(folder: Path) -> dict[str, float]:
 
 
 def _leaf_receipts(scan: Scan, layout: Layout) -> dict[str, Path]:
-    return {work.leaf.name: layout.leaf(work.leaf.name) / "manifest.json" for work in all_work(scan)}
+    return {work.leaf.name: layout.leaf(work.leaf.name).manifest for work in all_work(scan)}
 
 
 def _receipt(path: Path) -> dict[str, Any]:

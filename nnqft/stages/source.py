@@ -29,11 +29,11 @@ class Source:
         for work in all_work(scan):
             if work.measurement != measurement:
                 continue
-            store = LeafStore(layout.leaf(work.leaf.name))
+            store = layout.leaf(work.leaf.name)
             rows = store.rows()
             for receipt in read_sealed(store.manifest)["cells"]:
                 if receipt["identity"] not in rows:
-                    raise LostIndexError(store.folder)
+                    raise LostIndexError(store.data)
                 self._where[receipt["identity"]] = store, rows[receipt["identity"]], receipt
 
     def row(self, unit: Unit) -> Row:

@@ -34,7 +34,7 @@ def generated(scan: Scan, layout: Layout) -> bool:
 
 def receipted(work: Work, layout: Layout) -> dict[str, int]:
     """Blocks of each unit, by identity, that a finished leaf has; empty without a receipt for this very budget."""
-    path = LeafStore(layout.leaf(work.leaf.name)).manifest
+    path = layout.leaf(work.leaf.name).manifest
     try:
         receipt = read_sealed(path)
     except (OSError, SealError):
@@ -50,16 +50,7 @@ def cell_status(scan: Scan, layout: Layout, thorough: bool = False) -> list[Cell
 
     With a target, a leaf that is not finished wants its pilot, and whatever has been asked for since.
     """
-    found = []
-    for work in all_work(scan):
-        finished, b = receipted(work, layout), work.budget
-        store = LeafStore(layout.leaf(work.leaf.name))
-        rows = store.rows()
-        for unit in work.leaf.cells:
-            least, most = finished.get(unit.identity, b.pilot), finished.get(unit.identity, b.most)
-            one = _cell_status(unit, store, rows, least, most, thorough)
-            found.append(replace(one, measurement=work.measurement, leaf=work.leaf.name))
-    return found
+    return [one for work in all_work(scan) for one in _leaf_status(work, layout, thorough)]
 
 
 def stage_status(scan: Scan, layout: Layout) -> dict[str, str]:
@@ -67,7 +58,7 @@ def stage_status(scan: Scan, layout: Layout) -> dict[str, str]:
     found: dict[str, str] = {}
     for measurement in measurements(scan):
         work = [w for w in all_work(scan) if w.measurement == measurement]
-        newest = max((_age(layout.leaf(w.leaf.name) / "manifest.json") for w in work), default=0.0)
+        newest = max((_age(layout.leaf(w.leaf.name).manifest) for w in work), default=0.0)
         complete = all(receipted(w, layout) for w in work)
         for stage, sources in STAGES[measurement].items():
             receipt = layout.receipt(stage)
@@ -81,6 +72,19 @@ def stage_status(scan: Scan, layout: Layout) -> dict[str, str]:
     last = max((_age(layout.receipt(stage)) for stage in found), default=0.0)
     state = "up to date" if _age(layout.report) >= last else "stale"
     return found | {"report": state if layout.report.exists() else "missing"}
+
+
+def _leaf_status(work: Work, layout: Layout, thorough: bool) -> list[CellStatus]:
+    finished, budget = receipted(work, layout), work.budget
+    store = layout.leaf(work.leaf.name)
+    rows = store.rows()
+
+    def state(unit: Unit) -> CellStatus:
+        least, most = (finished.get(unit.identity, blocks) for blocks in (budget.pilot, budget.most))
+        one = _cell_status(unit, store, rows, least, most, thorough)
+        return replace(one, measurement=work.measurement, leaf=work.leaf.name)
+
+    return store.data.many(state, work.leaf.cells)
 
 
 def _cell_status(

@@ -17,7 +17,7 @@ from nnqft.stages.layout import (
     dataset,
     point_coordinates,
 )
-from nnqft.storage.product import write_receipt, write_tree
+from nnqft.storage.product import save
 
 FINITE = {2: ("G2",), 4: ("G4c", "G4"), 6: ("G6c", "G6"), 8: ("G8c", "G8")}
 
@@ -25,8 +25,7 @@ FINITE = {2: ("G2",), 4: ("G4c", "G4"), 6: ("G6c", "G6"), 8: ("G8c", "G8")}
 def predict_theory(scan: Scan, layout: Layout) -> None:
     """Predict every (architecture, width) of a scan."""
     groups = {points: theory(scan, points, group) for points, group in by_points(scan).items()}
-    sha = write_tree(layout.store("theory"), groups, {})
-    write_receipt(layout.receipt("theory"), {"store": "theory.zarr", "sha256": sha})
+    save(layout.store("theory"), layout.receipt("theory"), groups, {})
 
 
 def theory(scan: Scan, points: str, group: list[Architecture]) -> xr.Dataset:

@@ -10,7 +10,7 @@ from nnqft.sampling.unit import unpacked
 from nnqft.spec.model import Scan
 from nnqft.stages.layout import Layout, dataset
 from nnqft.stages.source import Source
-from nnqft.storage.product import write_receipt, write_tree
+from nnqft.storage.product import save
 from nnqft.training.cells import statistics, training_cell
 from nnqft.training.datasets import dataset as points_of
 from nnqft.training.trainability import estimates, trainable_depth
@@ -22,8 +22,7 @@ def measure_trainability(scan: Scan, layout: Layout) -> None:
     """Write the store and its receipt."""
     source = Source(scan, layout, STAGE)
     groups = {name: trained_map(scan, name, source) for name in scan.trainability}
-    sha = write_tree(layout.store(STAGE), groups, {})
-    write_receipt(layout.receipt(STAGE), {"store": f"{STAGE}.zarr", "sha256": sha})
+    save(layout.store(STAGE), layout.receipt(STAGE), groups, {})
 
 
 def trained_map(scan: Scan, name: str, source: Source) -> xr.Dataset:

@@ -12,7 +12,6 @@ from nnqft.stages.layout import Layout, measurements, stages
 from nnqft.stages.tables import read_critical
 from nnqft.stages.work import all_work
 from nnqft.storage.files import SealError, read_sealed
-from nnqft.storage.leafstore import LeafStore
 from nnqft.storage.product import read_tree
 from nnqft.storage.receipts import fault
 
@@ -45,7 +44,7 @@ def verify(scan: Scan, layout: Layout) -> Verification:
 
 def _check_leaves(scan: Scan, layout: Layout, found: Verification) -> None:
     for leaf in (work.leaf for work in all_work(scan)):
-        store = LeafStore(layout.leaf(leaf.name))
+        store = layout.leaf(leaf.name)
         try:
             receipt = {c["identity"]: c for c in read_sealed(store.manifest)["cells"]}
         except (OSError, SealError) as error:

@@ -5,20 +5,19 @@ The files are zarr's, byte for byte: little-endian numbers, zstd, then a crc32c 
 opening an array; scans of thousands of small blocks would spend their time there.
 """
 
-import os
-import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
-from pathlib import Path
 
 import google_crc32c
 import numpy as np
 from numcodecs import Zstd
 from numpy.typing import NDArray
 
+from nnqft.storage.place import Place
+
 LEVEL = 1
 _ZSTD = Zstd(level=LEVEL)
-_known: dict[str, tuple[tuple[int, ...], "ChunkedArray"]] = {}
+_known: dict[tuple[Place, str], tuple[Hashable, "ChunkedArray"]] = {}
 
 
 class FormatError(RuntimeError):
@@ -29,27 +28,21 @@ class FormatError(RuntimeError):
 class ChunkedArray:
     """An array (row, block, ...) with one chunk for each (row, block)."""
 
-    folder: str
+    place: Place
     shape: tuple[int, ...]
     dtype: "np.dtype[np.float64] | np.dtype[np.int64]"
 
-    def path(self, row: int, block: int) -> str:
+    def key(self, row: int, block: int) -> str:
         """File of one chunk."""
-        return f"{self.folder}/c/{row}/{block}{'/0' * (len(self.shape) - 2)}"
+        return f"c/{row}/{block}{'/0' * (len(self.shape) - 2)}"
 
     def exists(self, row: int, block: int) -> bool:
         """Whether the file of a chunk is there and holds anything."""
-        try:
-            return os.stat(self.path(row, block)).st_size > 0  # noqa: PTH116 - a Path costs more than the call
-        except OSError:
-            return False
+        return self.place.size(self.key(row, block)) > 0
 
     def read(self, row: int, block: int) -> NDArray | None:
         """Values of one chunk, or None where it is absent or damaged. Never more memory than the array's shape says."""
-        try:
-            with open(self.path(row, block), "rb") as stream:  # noqa: PTH123
-                content = stream.read()
-        except OSError:
+        if (content := self.place.get(self.key(row, block))) is None:
             return None
         body = content[:-4]
         if len(content) < 5 or google_crc32c.value(body) != int.from_bytes(content[-4:], "little"):
@@ -70,23 +63,9 @@ class ChunkedArray:
             ValueError: for values of another shape, or a place outside the array.
         """
         if values.shape != self.shape[2:] or row >= self.shape[0] or block >= self.shape[1]:
-            raise ValueError(f"{self.folder}: no place {row}, {block} for shape {values.shape} in {self.shape}")
+            raise ValueError(f"{self.place}: no place {row}, {block} for shape {values.shape} in {self.shape}")
         body = bytes(_ZSTD.encode(np.ascontiguousarray(values, dtype=self.dtype)))
-        path = self.path(row, block)
-        temporary = f"{path}.{secrets.token_hex(8)}.partial"
-        content = body + google_crc32c.value(body).to_bytes(4, "little")
-        try:
-            try:
-                stream = open(temporary, "wb")  # noqa: PTH123, SIM115
-            except FileNotFoundError:
-                Path(path).parent.mkdir(parents=True, exist_ok=True)
-                stream = open(temporary, "wb")  # noqa: PTH123, SIM115
-            with stream:
-                stream.write(content)
-            Path(temporary).replace(path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+        self.place.put(self.key(row, block), body + google_crc32c.value(body).to_bytes(4, "little"))
 
 
 def _content_size(frame: bytes) -> int:
@@ -99,21 +78,19 @@ def _content_size(frame: bytes) -> int:
     return int.from_bytes(frame[start : start + length], "little") + (256 if field == 1 else 0) if length else -1
 
 
-def chunked(folder: str, sound_shape: Callable[[], tuple[int, ...] | None]) -> ChunkedArray:
-    """An array as its ``zarr.json`` describes it now: read again whenever that file has changed.
+def chunked(place: Place, name: str, sound_shape: Callable[[], tuple[int, ...] | None]) -> ChunkedArray:
+    """An array of a group as its ``zarr.json`` describes it now: read again whenever that file has changed.
 
     sound_shape: its shape by that file, None where this is not such as is written here.
 
     Raises:
-        FormatError: when it is not laid out as this version writes it; OSError when there is none.
+        FormatError: when there is none, or it is not laid out as this version writes it.
     """
-    path = f"{folder}/zarr.json"
-    state = os.stat(path)  # noqa: PTH116
-    signature = state.st_mtime_ns, state.st_size, state.st_ino
-    if (known := _known.get(folder)) and known[0] == signature:
+    state = place.state(f"{name}/zarr.json")
+    if state and (known := _known.get((place, name))) and known[0] == state:
         return known[1]
-    if (shape := sound_shape()) is None:
-        raise FormatError(f"{folder}: not written by this version of nnqft, or damaged")
-    found = ChunkedArray(folder, shape, np.dtype("<i8" if Path(folder).name == "count" else "<f8"))
-    _known[folder] = signature, found
+    if state is None or (shape := sound_shape()) is None:
+        raise FormatError(f"{place}/{name}: not written by this version of nnqft, or damaged")
+    found = ChunkedArray(place / name, shape, np.dtype("<i8" if name == "count" else "<f8"))
+    _known[place, name] = state, found
     return found

@@ -58,7 +58,7 @@ def write_json(path: Path, content: Any) -> None:
 
 def write_sealed(path: Path, content: dict[str, Any]) -> None:
     """:func:`write_json` with the content's own SHA-256 under `seal`."""
-    write_json(path, content | {SEAL: digest(content)})
+    write_bytes(path, sealed(content))
 
 
 def read_sealed(path: Path) -> dict[str, Any]:
@@ -67,15 +67,24 @@ def read_sealed(path: Path) -> dict[str, Any]:
     Raises:
         SealError: when it is not what was written.
     """
-    text = path.read_bytes()
+    if (content := unsealed(path.read_bytes())) is None:
+        raise SealError(path)
+    return content
+
+
+def sealed(content: dict[str, Any]) -> bytes:
+    """What :func:`write_sealed` writes."""
+    return _text(content | {SEAL: digest(content)}).encode()
+
+
+def unsealed(text: bytes) -> dict[str, Any] | None:
+    """The content of a sealed file without its seal; None when it is not what was written."""
     try:
         content = json.loads(text)
         same = text == _text(content).encode()
-        if content.pop(SEAL) == digest(content) and same:
-            return content
+        return content if content.pop(SEAL) == digest(content) and same else None
     except (ValueError, KeyError, TypeError, AttributeError):
-        pass
-    raise SealError(path)
+        return None
 
 
 def _text(content: Any) -> str:

@@ -7,7 +7,6 @@ can be written anew beside them; its shape covers all rows and blocks there are.
 import json
 import logging
 from functools import cache, partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from zarr.storage import MemoryStore
 
 from nnqft.core.hashing import canonical_json
 from nnqft.storage.chunks import LEVEL, ChunkedArray, FormatError, chunked
+from nnqft.storage.place import Place
 
 ARRAYS = ("moments", "tail", "count")
 METADATA = "zarr.json"
@@ -29,18 +29,20 @@ Arrays = dict[str, ChunkedArray]
 log = logging.getLogger("nnqft")
 
 
-def grow_arrays(path: Path, static: dict[str, Any], rows: int, blocks: int, shapes: dict[str, tuple[int, ...]]) -> None:
+def grow_arrays(
+    place: Place, static: dict[str, Any], rows: int, blocks: int, shapes: dict[str, tuple[int, ...]]
+) -> None:
     """Make or enlarge the arrays of a group; metadata that cannot be trusted are made again, no chunk is touched."""
-    if not _is_group(_json(path / METADATA)):
-        _discard(path / METADATA)
-    group = zarr.open_group(path, mode="a")
+    if not _is_group(_json(place, METADATA)):
+        _discard(place, METADATA)
+    group = zarr.open_group(place.zarr(writable=True), mode="a")
     if canonical_json(dict(group.attrs).get("static")) != canonical_json(static):
         group.attrs["static"] = static
     for name in ARRAYS:
-        shape = sound_shape(path, name)
-        if shape is None or shape[2:] != shapes[name] or not _as_written(path, name, shape):
-            _discard(path / name / METADATA)
-            there = _extent(path / name)
+        shape = sound_shape(place, name)
+        if shape is None or shape[2:] != shapes[name] or not _as_written(place, name, shape):
+            _discard(place, f"{name}/{METADATA}")
+            there = _extent(place / name)
             _create(group, name, (max(rows, there[0]), max(blocks, there[1]), *shapes[name]))
             continue
         wanted = (max(rows, shape[0]), max(blocks, shape[1]), *shapes[name])
@@ -48,20 +50,21 @@ def grow_arrays(path: Path, static: dict[str, Any], rows: int, blocks: int, shap
             open_array(group, name).resize(wanted)
 
 
-def open_arrays(path: Path) -> Arrays:
+def open_arrays(place: Place) -> Arrays:
     """The arrays of a group by name.
 
     Raises:
-        FormatError: when the metadata of one are not such as are written here; OSError when there are none.
+        FormatError: when there are none, or the metadata of one are not such as are written here.
     """
-    return {name: chunked(str(path / name), partial(sound_shape, path, name)) for name in ARRAYS}
+    found = place.many(lambda name: chunked(place, name, partial(sound_shape, place, name)), ARRAYS)
+    return dict(zip(ARRAYS, found, strict=True))
 
 
-def sound_arrays(path: Path) -> Arrays:
+def sound_arrays(place: Place) -> Arrays:
     """The same to read; empty unless the metadata of every array are what they should be."""
     try:
-        return open_arrays(path)
-    except (OSError, FormatError):
+        return open_arrays(place)
+    except FormatError:
         return {}
 
 
@@ -73,9 +76,9 @@ def open_array(group: zarr.Group, name: str) -> zarr.Array:
     return array
 
 
-def sound_shape(path: Path, name: str) -> tuple[int, ...] | None:
+def sound_shape(place: Place, name: str) -> tuple[int, ...] | None:
     """Shape of an array by its metadata; None when these are missing, damaged or not such as are written here."""
-    found = _json(path / name / METADATA)
+    found = _json(place, f"{name}/{METADATA}")
     try:
         shape = tuple(int(n) for n in found["shape"])
     except (KeyError, TypeError, ValueError):
@@ -86,18 +89,18 @@ def sound_shape(path: Path, name: str) -> tuple[int, ...] | None:
     return shape if all(found.get(key) == expected[key] for key in FIXED) else None
 
 
-def as_written(path: Path, static: dict[str, Any]) -> bool:
+def as_written(place: Place, static: dict[str, Any]) -> bool:
     """Whether all metadata are what :func:`grow_arrays` writes."""
-    group = _json(path / METADATA)
+    group = _json(place, METADATA)
     if not _is_group(group) or canonical_json(group.get("attributes", {}).get("static")) != canonical_json(static):
         return False
-    shapes = {name: sound_shape(path, name) for name in ARRAYS}
-    return all(shape is not None and _as_written(path, name, shape) for name, shape in shapes.items())
+    shapes = {name: sound_shape(place, name) for name in ARRAYS}
+    return all(shape is not None and _as_written(place, name, shape) for name, shape in shapes.items())
 
 
-def _as_written(path: Path, name: str, shape: tuple[int, ...]) -> bool:
+def _as_written(place: Place, name: str, shape: tuple[int, ...]) -> bool:
     """Whether the metadata are, to the last key, what this version of zarr writes."""
-    return _json(path / name / METADATA) | {"shape": None} == _expected(name, shape[2:]) | {"shape": None}
+    return _json(place, f"{name}/{METADATA}") | {"shape": None} == _expected(name, shape[2:]) | {"shape": None}
 
 
 def _is_group(found: dict[str, Any]) -> bool:
@@ -124,22 +127,22 @@ def _create(group: zarr.Group, name: str, shape: tuple[int, ...]) -> zarr.Array:
     )
 
 
-def _extent(path: Path) -> tuple[int, int]:
+def _extent(place: Place) -> tuple[int, int]:
     """Rows and blocks that the chunks there reach to."""
-    rows = [int(p.name) for p in path.glob("c/*") if p.name.isdigit()]
-    blocks = [int(p.name) for p in path.glob("c/*/*") if p.name.isdigit()]
-    return max(rows, default=-1) + 1, max(blocks, default=-1) + 1
+    found = [key.split("/") for key in place.names("c")]
+    places = [(int(k[1]), int(k[2])) for k in found if len(k) > 3 and k[1].isdigit() and k[2].isdigit()]
+    return max((row for row, _ in places), default=-1) + 1, max((block for _, block in places), default=-1) + 1
 
 
-def _json(path: Path) -> dict[str, Any]:
+def _json(place: Place, key: str) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        content = json.loads(place.get(key) or b"")
+    except ValueError:
         return {}
     return content if isinstance(content, dict) else {}
 
 
-def _discard(path: Path) -> None:
-    if path.exists():
-        log.warning("%s: is damaged and made again", path)
-        path.unlink()
+def _discard(place: Place, key: str) -> None:
+    if place.state(key) is not None:
+        log.warning("%s/%s: is damaged and made again", place, key)
+        place.remove(key)

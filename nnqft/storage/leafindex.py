@@ -8,13 +8,13 @@ import json
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nnqft.storage.files import SEAL, SealError, read_sealed, write_sealed
+from nnqft.storage.files import SEAL, sealed, unsealed
+from nnqft.storage.place import Place
 
 INDEX, COPY = "index.json", "index.copy.json"
 Entries = list[dict[str, Any]]
@@ -32,31 +32,31 @@ class Row:
     scale: NDArray[np.float64]
 
 
-def read_index(folder: Path) -> Entries | None:
+def read_index(place: Place) -> Entries | None:
     """The cells of a leaf in the order of their rows; None where neither copy can be trusted."""
     for name in (INDEX, COPY):
-        if (content := _whole(folder / name)) is not None:
+        if (content := _whole(place, name)) is not None:
             return content["cells"]
     return None
 
 
-def both_whole(folder: Path) -> bool:
+def both_whole(place: Place) -> bool:
     """Whether the index and its copy say the same and are what was written."""
-    found = _whole(folder / INDEX)
-    return found is not None and found == _whole(folder / COPY)
+    found = _whole(place, INDEX)
+    return found is not None and found == _whole(place, COPY)
 
 
-def mend_index(folder: Path, static: dict[str, Any], new: Sequence[dict[str, Any]]) -> int:
+def mend_index(place: Place, static: dict[str, Any], new: Sequence[dict[str, Any]]) -> int:
     """Append cells to both copies, or make them anew where one is missing or damaged; the number of rows."""
-    known = read_index(folder)
-    content = {"static": static, "cells": [*(known or []), *new]}
+    known = read_index(place)
+    cells = [*(known or []), *new]
+    wanted = sealed({"static": static, "cells": cells})
     for name in (INDEX, COPY):
-        found = _whole(folder / name)
-        if found is None and known is not None:
-            logging.getLogger("nnqft").warning("%s: is made again from its copy", folder / name)
-        if found != content:
-            write_sealed(folder / name, content)
-    return len(content["cells"])
+        if known is not None and _whole(place, name) is None:
+            logging.getLogger("nnqft").warning("%s/%s: is made again from its copy", place, name)
+        if place.get(name) != wanted:
+            place.put_safely(name, wanted)
+    return len(cells)
 
 
 def as_rows(entries: Entries) -> dict[str, Row]:
@@ -67,16 +67,14 @@ def as_rows(entries: Entries) -> dict[str, Row]:
     }
 
 
-def _whole(path: Path) -> dict[str, Any] | None:
+def _whole(place: Place, name: str) -> dict[str, Any] | None:
     """A copy that is what was written, without its seal; those of early versions have none."""
-    try:
-        return read_sealed(path)
-    except FileNotFoundError:
+    if (text := place.get(name)) is None:
         return None
-    except SealError:
-        pass
+    if (content := unsealed(text)) is not None:
+        return content
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(text)
         return content if SEAL not in content and {"static", "cells"} <= set(content) else None
-    except (OSError, ValueError, TypeError):
+    except (ValueError, TypeError):
         return None

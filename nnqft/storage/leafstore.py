@@ -1,8 +1,9 @@
 """The store of one leaf: zarr arrays indexed (cell row, block, ...), filled by many workers, described by one driver.
 
-Layout of ``<leaf>/``: ``blocks.zarr`` with arrays moments (row, block, sub-batch, statistic), tail (row, block, value)
-and count (row, block, sub-batch), one chunk a block; ``index.json`` and its copy, the append-only list of cells;
-``devices/``, a file for each kind of device that ever computed here; ``manifest.json``, the receipt. A block is
+Layout of a leaf: ``blocks.zarr`` with arrays moments (row, block, sub-batch, statistic), tail (row, block, value) and
+count (row, block, sub-batch), one chunk a block; ``index.json`` and its copy, the append-only list of cells;
+``devices/``, a file for each kind of device that ever computed here. They are in the leaf's folder, or in an object
+store; ``manifest.json``, the receipt, and the lock are always in the folder. A block is
 committed by its count chunk, which is written last: count > 0 says that the rest is there. All chunks carry a crc32c,
 so a read finds what a listing cannot. Rows are found by content hash: a changed configuration never meets, mixes with
 or overwrites what another one left.
@@ -14,7 +15,6 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from secrets import token_hex
 from typing import Any
 
 import numpy as np
@@ -23,19 +23,33 @@ from numpy.typing import NDArray
 from nnqft.core.errors import DamageError
 from nnqft.storage.leafarrays import ARRAYS, Arrays, as_written, grow_arrays, open_arrays, sound_arrays
 from nnqft.storage.leafindex import Row, as_rows, both_whole, mend_index, read_index
+from nnqft.storage.place import Folder, Place
 
 log = logging.getLogger("nnqft")
 
 
 @dataclass(frozen=True)
 class LeafStore:
-    """Handle of one leaf's folder. Plain data: it can travel to a worker."""
+    """Handle of one leaf: the folder of its receipt and lock, and where its data are (there, unless said otherwise).
+
+    Plain data: it can travel to a worker.
+    """
 
     folder: Path
+    elsewhere: Place | None = None
 
     @property
-    def _group(self) -> Path:
-        return self.folder / "blocks.zarr"
+    def data(self) -> Place:
+        """Where index, blocks and devices are."""
+        return self.elsewhere or Folder(str(self.folder))
+
+    @property
+    def _group(self) -> Place:
+        return self.data / "blocks.zarr"
+
+    def absolute(self) -> "LeafStore":
+        """The same from any working directory."""
+        return LeafStore(self.folder.absolute(), self.elsewhere)
 
     @property
     def manifest(self) -> Path:
@@ -49,7 +63,7 @@ class LeafStore:
 
     def rows(self) -> dict[str, Row]:
         """All cells ever stored here, by identity; none where the index and its copy are lost."""
-        return as_rows(read_index(self.folder) or [])
+        return as_rows(read_index(self.data) or [])
 
     def grow(
         self, static: dict[str, Any], new: Sequence[dict[str, Any]], blocks: int, shapes: dict[str, tuple[int, ...]]
@@ -59,17 +73,17 @@ class LeafStore:
         Damaged metadata are made again. Blocks that no index names any more are set aside: nobody can tell whose they
         are. new: mappings with identity, varying, centre and scale (lists). shapes: trailing shape of each array.
         """
-        if self._group.exists() and read_index(self.folder) is None:
-            aside = _free(self.folder, "lost-blocks.zarr")
-            self._group.rename(aside)
+        if read_index(self.data) is None and self._group.exists():
+            aside = _free(self.data, "lost-blocks.zarr")
+            self.data.move("blocks.zarr", aside)
             log.warning("%s: index.json and its copy are lost; its blocks are set aside in %s and computed again",
-                        self.folder, aside.name)  # fmt: skip
-        rows = mend_index(self.folder, static, new)
+                        self.data, aside)  # fmt: skip
+        rows = mend_index(self.data, static, new)
         grow_arrays(self._group, static, rows, blocks, shapes)
 
     def sound(self, static: dict[str, Any]) -> bool:
         """Whether both copies of the index and all metadata are what :meth:`grow` writes."""
-        return both_whole(self.folder) and as_written(self._group, static)
+        return both_whole(self.data) and as_written(self._group, static)
 
     def commit(self, row: int, block: int, moments: NDArray, tail: NDArray, count: NDArray) -> None:
         """Write one block: data first, the count that commits it last."""
@@ -85,10 +99,10 @@ class LeafStore:
         """
         arrays = sound_arrays(self._group)
         found: dict[str, list[NDArray]] = {name: [] for name in ARRAYS}
-        for block in blocks:
-            values = _read_block(arrays, row, block)
+        numbers = list(blocks)
+        for block, values in zip(numbers, self._blocks(arrays, row, numbers), strict=True):
             if values is None:
-                raise CorruptBlockError(self.folder, row, block)
+                raise CorruptBlockError(self.data, row, block)
             for name in ARRAYS:
                 found[name].append(values[name])
         return {name: np.stack(values) for name, values in found.items()}
@@ -96,15 +110,13 @@ class LeafStore:
     def whole(self, row: int, blocks: int) -> NDArray[np.bool_]:
         """Which of the first `blocks` blocks are committed and intact: all chunks are read."""
         arrays = sound_arrays(self._group)
-        return np.array([_read_block(arrays, row, block) is not None for block in range(blocks)], dtype=bool)
+        whole = self.data.many(lambda block: _read_block(arrays, row, block) is not None, range(blocks))
+        return np.array(whole, dtype=bool)
 
     def good(self, row: int, blocks: int) -> tuple[NDArray[np.bool_], list[str]]:
         """:meth:`whole`, and the digest of each block (empty where it is not)."""
         arrays = sound_arrays(self._group)
-        digests = []
-        for block in range(blocks):
-            values = _read_block(arrays, row, block)
-            digests.append("" if values is None else _digest(values))
+        digests = self.data.many(lambda block: _digest(_read_block(arrays, row, block)), range(blocks))
         return np.array([bool(d) for d in digests], dtype=bool), digests
 
     def checked(self, row: int, blocks: int) -> tuple[NDArray[np.bool_], str]:
@@ -114,18 +126,14 @@ class LeafStore:
 
     def devices(self) -> list[str]:
         """Kinds of devices that ever committed a block to this leaf, sorted."""
-        folder = self.folder / "devices"
-        found = (p for p in folder.iterdir() if not p.name.startswith(".")) if folder.is_dir() else ()
-        return sorted(p.read_text(encoding="utf-8").strip() for p in found)
+        names = [key for key in self.data.names("devices") if not key.endswith(".partial")]
+        return sorted((self.data.get(name) or b"").decode().strip() for name in names)
 
     def mark_device(self, kind: str) -> None:
         """Say that a kind of device computes blocks of this leaf; any process, before its first commit."""
-        path = self.folder / "devices" / re.sub(r"[^0-9A-Za-z]+", "-", kind)
-        if not path.exists():
-            path.parent.mkdir(exist_ok=True)
-            fresh = path.with_name(f".{path.name}.{token_hex(8)}")  # workers of several hosts may do so at once
-            fresh.write_text(kind + "\n", encoding="utf-8")
-            fresh.replace(path)
+        name = "devices/" + re.sub(r"[^0-9A-Za-z]+", "-", kind)
+        if not self.data.size(name):
+            self.data.put(name, f"{kind}\n".encode())
 
     def intact(self, row: int, block: int) -> bool:
         """Whether one block is committed and passes its checks."""
@@ -135,40 +143,49 @@ class LeafStore:
         """Which of the first `blocks` blocks carry their commit mark, with files for the rest (reads counts only)."""
         arrays = sound_arrays(self._group)
         marks = np.zeros(blocks, dtype=bool)
-        for block in range(self.blocks(blocks)):
-            there = arrays["moments"].exists(row, block) and arrays["tail"].exists(row, block)
-            marks[block] = there and _checked(arrays, "count", row, block) is not None
+
+        def mark(block: int) -> bool:
+            there = _checked(arrays, "count", row, block) is not None
+            return there and arrays["moments"].exists(row, block) and arrays["tail"].exists(row, block)
+
+        room = _room(arrays, blocks)
+        marks[:room] = self.data.many(mark, range(room))
         return marks
 
     def marked(self, row: int, blocks: int) -> NDArray[np.bool_]:
         """Which of the first `blocks` blocks have a file for their commit mark, sound or not."""
-        arrays, room = sound_arrays(self._group), self.blocks(blocks)
-        return np.array([block < room and arrays["count"].exists(row, block) for block in range(blocks)], dtype=bool)
+        arrays = sound_arrays(self._group)
+        room = _room(arrays, blocks)
+        marks = np.zeros(blocks, dtype=bool)
+        marks[:room] = self.data.many(lambda block: arrays["count"].exists(row, block), range(room))
+        return marks
 
     def blocks(self, most: int) -> int:
         """Blocks that there is room for, at most so many; none when the metadata are damaged."""
-        arrays = sound_arrays(self._group)
-        return min(most, arrays["count"].shape[1]) if arrays else 0
+        return _room(sound_arrays(self._group), most)
 
     def sweep(self) -> None:
         """Remove what writers that were killed left half-written (driver only, under the lock)."""
-        for left in [*self._group.rglob("*.partial"), *self.folder.glob(".*.tmp")]:
-            left.unlink(missing_ok=True)
+        for place in {str(place): place for place in (self.data, Folder(str(self.folder)))}.values():
+            place.sweep()
+
+    def _blocks(self, arrays: Arrays, row: int, blocks: Sequence[int]) -> list[dict[str, NDArray] | None]:
+        return self.data.many(lambda block: _read_block(arrays, row, block), blocks)
 
 
 class CorruptBlockError(DamageError):
     """A block that should be there cannot be trusted."""
 
-    def __init__(self, folder: Path, row: int, block: int):
-        super().__init__(f"{folder}: block {block} of row {row} is missing or damaged; `nnqft run` mends it (plain "
+    def __init__(self, data: Place, row: int, block: int):
+        super().__init__(f"{data}: block {block} of row {row} is missing or damaged; `nnqft run` mends it (plain "
                          "snakemake: delete the manifest.json beside it first)")  # fmt: skip
 
 
 class LostIndexError(DamageError):
     """A leaf whose receipt names cells that its index does not."""
 
-    def __init__(self, folder: Path):
-        super().__init__(f"{folder}: index.json is lost or lacks cells; `nnqft run` mends it (plain snakemake: delete "
+    def __init__(self, data: Place):
+        super().__init__(f"{data}: index.json is lost or lacks cells; `nnqft run` mends it (plain snakemake: delete "
                          "the manifest.json beside it first)")  # fmt: skip
 
 
@@ -192,14 +209,20 @@ def _checked(arrays: Arrays, name: str, row: int, block: int) -> NDArray | None:
     return value if present else None
 
 
-def _digest(values: dict[str, NDArray]) -> str:
+def _digest(values: dict[str, NDArray] | None) -> str:
+    if values is None:
+        return ""
     sha = hashlib.sha256()
     for name in ARRAYS:
         sha.update(np.ascontiguousarray(values[name]).tobytes())
     return sha.hexdigest()
 
 
-def _free(folder: Path, name: str) -> Path:
-    """A path that is not taken: name, name.1, name.2, ..."""
-    candidates = [folder / name, *(folder / f"{name}.{i}" for i in range(1, 1000))]
-    return next(path for path in candidates if not path.exists())
+def _room(arrays: Arrays, most: int) -> int:
+    return min(most, arrays["count"].shape[1]) if arrays else 0
+
+
+def _free(data: Place, name: str) -> str:
+    """A key that is not taken: name, name.1, name.2, ..."""
+    candidates = [name, *(f"{name}.{i}" for i in range(1, 1000))]
+    return next(key for key in candidates if not (data / key).exists())

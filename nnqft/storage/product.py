@@ -1,8 +1,6 @@
-"""Products: the dense, labelled stores that users open. Written aside, then put in place in one step."""
+"""Products: the dense, labelled stores that users open. Written aside, then put in place."""
 
 import hashlib
-import os
-import shutil
 import warnings
 from pathlib import Path
 from typing import Any
@@ -13,41 +11,44 @@ import zarr
 from zarr.errors import ZarrUserWarning
 from zarr.storage import LocalStore
 
-from nnqft.storage.files import alive, locked, write_sealed
+from nnqft.storage.files import write_sealed
+from nnqft.storage.place import Place
 from nnqft.storage.receipts import files_checksum
 
 
-def write_tree(path: Path, groups: dict[str, xr.Dataset], attributes: dict[str, Any]) -> str:
+def save(place: Place, receipt: Path, groups: dict[str, xr.Dataset], attributes: dict[str, Any]) -> None:
+    """A store, and the small deterministic file that the workflow tracks in its place.
+
+    That holds checksums of the store's numbers and of its files, and its own.
+    """
+    sha = write_tree(place, groups, attributes)
+    name = str(place).rpartition("/")[2]
+    write_sealed(receipt, {"store": name, "sha256": sha, "files": files_checksum(place)})
+
+
+def write_tree(place: Place, groups: dict[str, xr.Dataset], attributes: dict[str, Any]) -> str:
     """Write one group per point set to a zarr store, consolidated, and return the SHA-256 of its contents.
 
-    A crash leaves either the old store or the new one.
+    A crash leaves either the old store or the new one; in an object store these or none.
     """
-    fresh, old = (path.with_name(f".{path.name}.{tag}.{os.getpid()}") for tag in ("new", "old"))
-    for left in [*path.parent.glob(f".{path.name}.new.*"), *path.parent.glob(f".{path.name}.old.*")]:
-        if not alive(left.suffix[1:]):
-            shutil.rmtree(left, ignore_errors=True)
     tree = xr.DataTree.from_dict({f"/{name}": data for name, data in groups.items()})
     tree.attrs.update(attributes)
-    tree.to_zarr(fresh, mode="w", zarr_format=3, consolidated=False, encoding=_encoding(groups))
-    with warnings.catch_warnings():  # consolidation is not yet in the format's specification; readers may ignore it
-        warnings.simplefilter("ignore", ZarrUserWarning)
-        zarr.consolidate_metadata(LocalStore(fresh), zarr_format=3)
-    with locked(path.parent / "receipts" / ".lock", patience=60):
-        if path.exists():
-            path.rename(old)
-        fresh.rename(path)
-    shutil.rmtree(old, ignore_errors=True)
+    with place.replaced() as fresh:
+        tree.to_zarr(fresh, mode="w", zarr_format=3, consolidated=False, encoding=_encoding(groups))
+        with warnings.catch_warnings():  # consolidation is not yet in the format's specification; readers may ignore it
+            warnings.simplefilter("ignore", ZarrUserWarning)
+            zarr.consolidate_metadata(LocalStore(fresh), zarr_format=3)
     return checksum(groups)
 
 
-def read_tree(path: Path) -> xr.DataTree:
+def read_tree(place: Place) -> xr.DataTree:
     """Open a product, closed over its file handles; FileNotFoundError with the remedy when it is not there.
 
     Only zarr's third format: the second knows filters that unpickle, so that opening a stranger's store could run code.
     """
-    if not path.exists():
-        raise FileNotFoundError(f"{path}: no such store; run the scan that makes it (nnqft run CONFIG)")
-    return xr.open_datatree(path, engine="zarr", zarr_format=3)
+    if not place.exists():
+        raise FileNotFoundError(f"{place}: no such store; run the scan that makes it (nnqft run CONFIG)")
+    return xr.open_datatree(place.zarr(), engine="zarr", zarr_format=3)
 
 
 def checksum(groups: dict[str, xr.Dataset]) -> str:
@@ -60,14 +61,6 @@ def checksum(groups: dict[str, xr.Dataset]) -> str:
             text = values.dtype.kind in "UOT"
             sha.update("\0".join(map(str, values.ravel())).encode() if text else np.ascontiguousarray(values).tobytes())
     return sha.hexdigest()
-
-
-def write_receipt(path: Path, content: dict[str, Any]) -> None:
-    """The small deterministic file that the workflow tracks in place of a store (content: `store`, its name, and more).
-
-    It holds a checksum of the store's files, and its own.
-    """
-    write_sealed(path, content | {"files": files_checksum(path.parents[1] / content["store"])})
 
 
 def _encoding(groups: dict[str, xr.Dataset]) -> dict[str, dict[str, Any]]:

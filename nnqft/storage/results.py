@@ -6,6 +6,9 @@ from pathlib import Path
 
 import xarray as xr
 
+from nnqft.storage.location import located
+from nnqft.storage.objects import objects
+from nnqft.storage.place import Place
 from nnqft.storage.product import read_tree
 
 
@@ -13,7 +16,7 @@ from nnqft.storage.product import read_tree
 class Results:
     """The stores of one scan: DataTrees with one group per point set, opened when first asked for."""
 
-    folder: Path
+    place: Place
 
     @cached_property
     def ensemble(self) -> xr.DataTree:
@@ -61,15 +64,20 @@ class Results:
         return self._open("trainability")
 
     def _open(self, stage: str) -> xr.DataTree:
-        return read_tree(self.folder / f"{stage}.zarr")
+        return read_tree(self.place / f"{stage}.zarr")
 
 
 def open_results(folder: str | Path) -> Results:
     """The stores of a finished scan, e.g. ``open_results("results/hms").cumulants["relu-ray"]``.
 
+    folder: a results folder, whose data may be in an object store; or where they are there, ``s3://bucket/prefix/hms``.
+
     Raises:
         FileNotFoundError: when the folder does not exist.
+        InputError: for a URL that names no object store.
     """
+    if "://" in str(folder):
+        return Results(objects(str(folder)))
     if not Path(folder).is_dir():
         raise FileNotFoundError(f"{folder}: no such folder; run the scan first (nnqft run CONFIG)")
-    return Results(Path(folder))
+    return Results(located(Path(folder)))

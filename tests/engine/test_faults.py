@@ -96,7 +96,7 @@ def test_a_leaf_without_its_index_is_not_used(copy):
 
 
 def test_verify_names_a_truncated_product(copy):
-    chunk = next(p for p in copy.store("cumulants").glob("line/G4c/c/**/0") if p.is_file())
+    chunk = next(p for p in copy.root.glob("cumulants.zarr/line/G4c/c/**/0") if p.is_file())
     chunk.write_bytes(chunk.read_bytes()[:-3])
     failures = verify(small_scan(), copy).failures
     assert "cumulants.zarr has contents that differ from the receipt; nnqft run mends it" in failures

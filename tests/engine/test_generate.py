@@ -34,7 +34,7 @@ def scan(**changes):
 
 def run(s, root, cluster="inline"):
     for leaf in leaves(s):
-        generate(leaf, budget(s), root / leaf.name, cluster)
+        generate(leaf, budget(s), LeafStore(root / leaf.name), cluster)
     return Layout(root)
 
 
@@ -160,12 +160,12 @@ def test_a_target_tops_up_only_the_noisy_cells_and_status_tells_what_is_there(tm
     layout = Layout(tmp_path)
     (leaf,) = leaves(s)
     generate(leaf, budget(s), layout.leaf(leaf.name), "inline")
-    cells = json.loads((layout.leaf(leaf.name) / "manifest.json").read_text())["cells"]
+    cells = json.loads((layout.leaf(leaf.name).manifest).read_text())["cells"]
     asked = {c["width"]: c["blocks"] for c in cells}
     assert {c["budget"] for c in cells} == {"met"}
     assert asked[2] > asked[50] == budget(s).pilot
     assert {c.width: (c.done, c.missing) for c in cell_status(s, layout)} == {w: (b, 0) for w, b in asked.items()}
-    (layout.leaf(leaf.name) / "manifest.json").unlink()  # as if it had been stopped before its end
+    (layout.leaf(leaf.name).manifest).unlink()  # as if it had been stopped before its end
     for thorough in (False, True):
         found = {c.width: (c.done, c.missing, c.corrupt) for c in cell_status(s, layout, thorough)}
         assert found == {w: (b, 0, 0) for w, b in asked.items()}

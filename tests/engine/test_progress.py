@@ -10,6 +10,7 @@ import pytest
 from nnqft.sampling.budget import Budget
 from nnqft.stages import progress as module
 from nnqft.stages.progress import LogFormatter, Progress, TerminalHandler, line, steps_only
+from nnqft.storage.leafstore import LeafStore
 
 
 class Terminal(io.StringIO):
@@ -18,7 +19,7 @@ class Terminal(io.StringIO):
 
 
 @pytest.fixture
-def shown(monkeypatch):
+def shown(monkeypatch, caplog):
     """Emit 40 blocks of two leaves; what a stream shows of it."""
 
     def show(stream, redraw=0.0):
@@ -26,7 +27,7 @@ def shown(monkeypatch):
         monkeypatch.setattr(module, "REDRAW", redraw)
         handler, logger = TerminalHandler(), logging.getLogger("nnqft")
         logger.addHandler(handler)
-        monkeypatch.setattr(logger, "level", logging.INFO)
+        caplog.set_level(logging.INFO, "nnqft")
         try:
             p = Progress()
             p.leaf("a", 0, 100, 300.0)
@@ -77,7 +78,7 @@ def test_the_remaining_time_weighs_blocks_by_their_neurons(monkeypatch):
     assert line(state | {"dashboard": "http://127.0.0.1:8787/status"}).endswith("left, http://127.0.0.1:8787/status")
 
 
-def test_the_log_holds_json_lines_that_end_at_the_total(tmp_path, monkeypatch):
+def test_the_log_holds_json_lines_that_end_at_the_total(tmp_path, caplog):
     from nnqft.sampling.cells import leaves
     from nnqft.spec.load import parse_scan
     from nnqft.stages.ensemble import generate
@@ -91,10 +92,10 @@ def test_the_log_holds_json_lines_that_end_at_the_total(tmp_path, monkeypatch):
     handler.setFormatter(LogFormatter("%(message)s"))
     handler.addFilter(steps_only)
     logger.addHandler(handler)
-    monkeypatch.setattr(logger, "level", logging.INFO)
+    caplog.set_level(logging.INFO, "nnqft")
     (leaf,) = leaves(parse_scan(scan))
     try:
-        generate(leaf, Budget(8, 8), tmp_path / "leaf", "inline")
+        generate(leaf, Budget(8, 8), LeafStore(tmp_path / "leaf"), "inline")
     finally:
         logger.removeHandler(handler)
         handler.close()

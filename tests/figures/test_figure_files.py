@@ -22,10 +22,11 @@ ELSEWHERE = """
 import sys
 from pathlib import Path
 from nnqft.stages.figures import draw
+from nnqft.storage.place import Folder
 from nnqft.storage.product import read_tree
 root, out = Path(sys.argv[1]), Path(sys.argv[2])
 for figure, *stages in (text.split(",") for text in sys.argv[3:]):
-    data = {stage: read_tree(root / f"{stage}.zarr")["near"].to_dataset() for stage in stages}
+    data = {stage: read_tree(Folder(str(root)) / f"{stage}.zarr")["near"].to_dataset() for stage in stages}
     draw(out, figure, "near", data)
 """
 

@@ -32,7 +32,7 @@ def test_checksums_change_with_the_data(finished, small_results):
     scan, layout = small_results
     before = leaf_checksums(scan, layout)
     name = next(iter(before))
-    receipt = layout.leaf(name) / "manifest.json"
+    receipt = layout.leaf(name).manifest
     text = receipt.read_text()
     try:
         receipt.write_text(text + " ")
