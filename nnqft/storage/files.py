@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -81,10 +82,15 @@ def unsealed(text: bytes) -> dict[str, Any] | None:
     """The content of a sealed file without its seal; None when it is not what was written."""
     try:
         content = json.loads(text)
-        same = text == _text(content).encode()
+        same = text.endswith(b"}\n") and re.sub(rb"\n *", b"", text) == _one_line(content).encode()
         return content if content.pop(SEAL) == digest(content) and same else None
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
+
+
+def _one_line(content: Any) -> str:
+    """:func:`_text` without line breaks and indentation: several times faster, since json's C encoder makes it."""
+    return json.dumps(content, sort_keys=True, separators=(",", ": "), allow_nan=False)
 
 
 def _text(content: Any) -> str:
