@@ -118,6 +118,11 @@ def queued(job: str) -> str | None:
     return ", ".join(f"{count} {state}" for state, count in sorted(states.items(), reverse=True))
 
 
+def _joined(text: str) -> str:
+    """What sbatch complains of, in one line."""
+    return ", ".join(line.removeprefix("sbatch: ").removeprefix("error: ") for line in text.strip().splitlines())
+
+
 def _logs() -> Path:
     return Path(option("slurm_logs", ".snakemake/slurm")).absolute()
 
@@ -127,7 +132,7 @@ def _call(command: list[str], script: str) -> str:
     if answer.returncode:
         raise InputError(
             "NNQFT_CLUSTER=slurm",
-            f"sbatch refused the workers: {answer.stderr.strip()}",
+            f"SLURM refused the workers: {_joined(answer.stderr)}",
             "see NNQFT_SLURM_PARTITION, _ACCOUNT, _TIME, _MEM, _EXTRA",
         )
     return answer.stdout

@@ -3,9 +3,12 @@
 from importlib.util import find_spec
 
 import pytest
-from conftest import SOME, freeze
+from scene import SOME, freeze
 
-pytestmark = pytest.mark.skipif(find_spec("snakemake_executor_plugin_slurm") is None, reason="needs nnqft[slurm]")
+pytestmark = [
+    pytest.mark.slurm,
+    pytest.mark.skipif(find_spec("snakemake_executor_plugin_slurm") is None, reason="needs nnqft[slurm]"),
+]
 EXECUTOR = ("--profile", "slurm-executor", "--slurm-init-seconds-before-status-checks", "1")
 JOB = {"NNQFT_CLUSTER": "local", "NNQFT_SLURM_CPUS": "2", "NNQFT_SLURM_MEM": "2G", "NNQFT_SLURM_TIME": "10"}
 SUBMITTED = r"Job \d+ has been submitted with SLURM jobid (\d+)"
@@ -37,8 +40,8 @@ def test_a_job_out_of_time_is_resumed(scene):
     assert run.wait(240) == 1
     assert scene.said(f"SLURM-job '{job}' failed, SLURM status is: 'TIMEOUT'")
     assert scene.said("DUE TO TIME LIMIT")
-    assert scene.start(*EXECUTOR, **JOB).wait(300) == 0, scene.log.read_text()
-    scene.compare("executor: out of time, then run again")
+    assert scene.start(NNQFT_CLUSTER="inline").wait(300) == 0, scene.log.read_text()
+    scene.compare("executor: out of time, then run again without SLURM")
 
 
 def test_what_sbatch_refuses_is_said(scene):

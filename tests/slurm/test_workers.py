@@ -4,12 +4,13 @@ import sys
 
 import psutil
 import pytest
-from conftest import SOME, freeze
-from onenode import slurm
+from onenode import ask, slurm
+from scene import ROOT, SOME, freeze
 
 from nnqft.cluster.contexts import cluster as opened
 from nnqft.core.errors import InputError
 
+pytestmark = pytest.mark.slurm
 WORKERS = {"NNQFT_CLUSTER": "slurm", "NNQFT_SLURM_HOST": "127.0.0.1", "NNQFT_SLURM_MEM": "1G", "NNQFT_SLURM_TIME": "10"}
 
 
@@ -58,7 +59,7 @@ def test_what_sbatch_refuses_is_said(cluster, tmp_path, monkeypatch, option, val
     for name, text in (cluster | WORKERS | {f"NNQFT_SLURM_{option}": value}).items():
         monkeypatch.setenv(name, text)
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(InputError, match="sbatch refused the workers") as error, opened("slurm"):
+    with pytest.raises(InputError, match="SLURM refused the workers") as error, opened("slurm"):
         pass
     print(f"\n{error.value}")
     assert message in str(error.value)
@@ -74,9 +75,9 @@ def test_nnqft_in_a_job_of_its_own(scene):
 
 
 @pytest.mark.parametrize("cpus", [1, 2])
-def test_local_takes_the_cores_of_the_task(scene, cpus):
+def test_local_takes_the_cores_of_the_task(cluster, cpus):
     code = "from nnqft.cluster.settings import local_workers; print(local_workers('local'))"
-    counted = scene.ask("srun", f"--cpus-per-task={cpus}", sys.executable, "-c", code)
+    counted = ask(cluster | {"PYTHONPATH": str(ROOT)}, "srun", f"--cpus-per-task={cpus}", sys.executable, "-c", code)
     assert counted == str(min(cpus, len(psutil.Process().cpu_affinity())))
 
 
@@ -84,5 +85,5 @@ def test_it_comes_up_again_beside_another_and_leaves_nothing(cluster, tmp_path):
     for name in ("first", "second"):
         with slurm(tmp_path / name) as environment:
             assert environment["SLURM_CONF"] != cluster["SLURM_CONF"]
-        left = [p.name() for p in psutil.process_iter() if str(tmp_path) in " ".join(p.cmdline() + [p.cwd()])]
-        assert left == []
+        there = [p.info for p in psutil.process_iter(["name", "cmdline", "cwd"])]
+        assert [p["name"] for p in there if str(tmp_path) in " ".join([*(p["cmdline"] or []), p["cwd"] or ""])] == []
