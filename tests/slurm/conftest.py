@@ -8,7 +8,7 @@ import subprocess
 import pytest
 import yaml
 from onenode import ask, missing, slurm
-from scene import ROOT, RUN, SCAN, Scene
+from scene import PATIENCE, ROOT, RUN, SCAN, Scene
 
 from chaos.small import contents
 from nnqft.storage.files import locked
@@ -30,7 +30,7 @@ def alone(tmp_path_factory):
     """Files of the undisturbed inline run, made once for all processes that test."""
     base = tmp_path_factory.getbasetemp()
     folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "alone"
-    with locked(folder / "lock", 300):
+    with locked(folder / "lock", PATIENCE):
         if not (folder / "results/slurm/receipts/ensemble.json").exists():
             (folder / "scan.yaml").write_text(yaml.safe_dump(SCAN))
             environment = os.environ | {"NNQFT_CLUSTER": "inline", "PYTHONPATH": str(ROOT)}

@@ -51,7 +51,6 @@ MinJobAge=300
 EnforcePartLimits=ALL
 NodeName=node NodeHostname={host} NodeAddr=127.0.0.1 Port={slurmd} CPUs={cpus} RealMemory=16000 State=UNKNOWN
 PartitionName=main Nodes=node Default=YES MaxTime=60 State=UP
-PartitionName=short Nodes=node MaxTime=1 State=UP
 """
 
 
@@ -88,7 +87,7 @@ def slurm(folder: Path) -> Iterator[dict[str, str]]:
         await_(folder, lambda: (folder / "munge.socket").exists())
         stack.enter_context(daemon(folder, environment, "slurmctld", "-D"))
         stack.enter_context(daemon(folder, environment, "slurmd", "-D", "-N", "node"))
-        await_(folder, lambda: ask(environment, "sinfo", "--noheader", "--format=%T", "-p", "main") == "idle")
+        await_(folder, lambda: ask(environment, "sinfo", "--noheader", "--format=%T") == "idle")
         try:
             yield environment
         finally:
@@ -101,9 +100,11 @@ def slurm(folder: Path) -> Iterator[dict[str, str]]:
 @contextmanager
 def daemon(folder: Path, environment: dict[str, str], name: str, *arguments: str) -> Iterator[None]:
     """A process in the foreground, with its log in the folder, until the context ends."""
-    program = shutil.which(name, path=PATH) or name
+    program = [shutil.which(name, path=PATH) or name]
+    if guard := shutil.which("setpriv", path=PATH):  # it ends with us, however we end
+        program = [guard, "--pdeathsig", "TERM", *program]
     with (folder / f"{name}.log").open("wb") as log:
-        process = subprocess.Popen([program, *arguments], stdout=log, stderr=log, env=environment, cwd=folder)
+        process = subprocess.Popen([*program, *arguments], stdout=log, stderr=log, env=environment, cwd=folder)
     try:
         yield
     finally:

@@ -23,6 +23,7 @@ SCAN = {
     "ensemble": {"networks": 120_000, "block": 2048},
 }
 RUN = [sys.executable, "-m", "nnqft", "run", "scan.yaml", "--", "results/slurm/receipts/ensemble.json"]
+PATIENCE = 400
 SOME = 12
 """Blocks committed when something is done to a run; there are 118."""
 
@@ -48,7 +49,7 @@ class Scene:
     def ask(self, *command):
         return ask(self.environment, *command)
 
-    def until(self, ready, patience=180):
+    def until(self, ready, patience=PATIENCE):
         deadline = time.monotonic() + patience
         while not (found := ready()):
             assert time.monotonic() < deadline, self.log.read_text()

@@ -3,7 +3,7 @@
 from importlib.util import find_spec
 
 import pytest
-from scene import SOME, freeze
+from scene import PATIENCE, SOME, freeze
 
 pytestmark = [
     pytest.mark.slurm,
@@ -25,27 +25,28 @@ def test_a_job_cancelled_in_the_middle_is_resumed(scene):
     scene.ask("scancel", job)
     scene.until(lambda: not scene.ask("squeue", "--noheader"))
     scene.disturbed()
-    assert run.wait(180) == 1
+    assert run.wait(PATIENCE) == 1
     assert scene.said(f"SLURM-job '{job}' failed, SLURM status is: 'CANCELLED'")
-    assert scene.start(*EXECUTOR, **JOB).wait(300) == 0, scene.log.read_text()
+    assert scene.start(*EXECUTOR, **JOB).wait(PATIENCE) == 0, scene.log.read_text()
     scene.compare("executor: cancelled, then run again")
 
 
 def test_a_job_out_of_time_is_resumed(scene):
-    run = scene.start(*EXECUTOR, **JOB | {"NNQFT_SLURM_TIME": "00:01:00"})
+    run = scene.start(*EXECUTOR, **JOB)
     scene.until_blocks(run, SOME)
     job = scene.said(SUBMITTED)[1]
+    scene.ask("scontrol", "update", f"JobId={job}", "TimeLimit=1")
     assert len(freeze(scene.folder)) == 2
     scene.disturbed()
-    assert run.wait(240) == 1
+    assert run.wait(PATIENCE) == 1
     assert scene.said(f"SLURM-job '{job}' failed, SLURM status is: 'TIMEOUT'")
     assert scene.said("DUE TO TIME LIMIT")
-    assert scene.start(NNQFT_CLUSTER="inline").wait(300) == 0, scene.log.read_text()
+    assert scene.start(NNQFT_CLUSTER="inline").wait(PATIENCE) == 0, scene.log.read_text()
     scene.compare("executor: out of time, then run again without SLURM")
 
 
 def test_what_sbatch_refuses_is_said(scene):
     run = scene.start(*EXECUTOR, **JOB | {"NNQFT_SLURM_TIME": "10-00:00:00"})
-    assert run.wait(120) == 1
+    assert run.wait(PATIENCE) == 1
     assert scene.said("SLURM sbatch failed.*Requested time limit is invalid")
     assert not scene.ask("squeue", "--noheader")
