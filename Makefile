@@ -19,7 +19,7 @@ test-slow: $(VENV)/.test
 # compute: four processes, each with a SLURM of its own.
 test-slurm: $(VENV)/.test
 	tests/slurm/install
-	NNQFT_TEST_SLURM=1 $(BIN)/python -m pytest -n 4 -m slurm -rP --timeout 900 tests/slurm
+	NNQFT_TEST_SLURM=1 $(BIN)/python -m pytest -n 4 --dist worksteal --timeout 900 -m slurm -rP tests/slurm
 
 # Error bars against their own scatter, nine minutes of processor time; and speed as paired ratios. JSON in results/bench/.
 calibrate: $(VENV)/.test

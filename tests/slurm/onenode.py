@@ -118,7 +118,7 @@ def daemon(folder: Path, environment: dict[str, str], name: str, *arguments: str
 
 def ask(environment: dict[str, str], *command: str) -> str:
     """What a command of SLURM prints; empty when it fails."""
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=PATIENCE * 5)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=PATIENCE * 15)
     return done.stdout.strip() if done.returncode == 0 else ""
 
 

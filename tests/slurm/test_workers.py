@@ -27,7 +27,7 @@ def test_one_worker_cancelled_then_all(scene):
     assert scene.said(rf"SLURM job {job} has no worker left")
     assert scene.said("what was committed is safe: run again to go on")
     assert scene.start(**WORKERS, NNQFT_SLURM_WORKERS="2").wait(PATIENCE) == 0, scene.log.read_text()
-    assert not scene.ask("squeue", "--noheader")
+    scene.until(lambda: not scene.ask("squeue", "--noheader"))
     scene.compare("workers: one cancelled, then all; run again")
 
 
