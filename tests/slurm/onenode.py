@@ -50,7 +50,7 @@ KillWait=2
 MinJobAge=300
 EnforcePartLimits=ALL
 NodeName=node NodeHostname={host} NodeAddr=127.0.0.1 Port={slurmd} CPUs={cpus} RealMemory=16000 State=UNKNOWN
-PartitionName=main Nodes=node Default=YES MaxTime=60 State=UP
+PartitionName=main Nodes=node Default=YES MaxTime=1-00:00:00 State=UP
 """
 
 
