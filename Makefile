@@ -4,16 +4,22 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: scan test test-slow calibrate bench chaos lint format lock clean
+.PHONY: scan test test-slow test-slurm calibrate bench chaos lint format lock clean
 
 scan: $(VENV)/.scan
 	$(BIN)/nnqft run $(CONFIG)
 
 test: $(VENV)/.test
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow"
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow and not slurm"
 
 test-slow: $(VENV)/.test
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m "slow and not slurm"
+
+# A SLURM of one node is started for it, as root; what is not installed is, with apt-get. Its parts wait more than they
+# compute: four processes, each with a SLURM of its own.
+test-slurm: $(VENV)/.test
+	tests/slurm/install
+	NNQFT_TEST_SLURM=1 $(BIN)/python -m pytest -n 4 --dist worksteal --timeout 900 -m slurm -rP tests/slurm
 
 # Error bars against their own scatter, nine minutes of processor time; and speed as paired ratios. JSON in results/bench/.
 calibrate: $(VENV)/.test

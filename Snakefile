@@ -1,7 +1,5 @@
 # nnqft: ensembles -> cumulants -> theory beside them -> couplings -> flows -> figures and report.
 # snakemake --configfile config/hms.yaml --cores all        (nnqft run config/hms.yaml does this on one shared cluster)
-import os
-
 from snakemake.utils import min_version
 
 from nnqft.stages.workflow import workflow as read_workflow

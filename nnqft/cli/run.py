@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import nnqft
+from nnqft.cli.executor import executor, submits
 from nnqft.cluster.contexts import cluster
 from nnqft.cluster.settings import cluster_name, option, profile_settings
 from nnqft.core.errors import InputError
@@ -26,7 +27,8 @@ LOCK_PATIENCE = 120
 def run_workflow(config: Path, targets: Sequence[str], extra: Sequence[str]) -> int:
     """Run Snakemake on a scan file and return its exit status.
 
-    A second run on the same scan waits for the first; one cluster serves every job. Raises InputError for bad input,
+    A second run on the same scan waits for the first. One cluster serves every job, unless an executor submits the
+    jobs: then each opens its own, in its allocation. Raises InputError for bad input,
     before anything is written, and TimeoutError when another run does not end.
     """
     snakefile = find_snakefile()
@@ -38,10 +40,13 @@ def run_workflow(config: Path, targets: Sequence[str], extra: Sequence[str]) -> 
     dry = any(flag in extra for flag in ("-n", "--dry-run", "--dryrun", "--lint", "--report", "--unlock"))
     if dry:
         return _snakemake(snakefile, config, targets, extra, profile, "inline")
+    submitted = submits(executor(extra, profile))
     with locked(where.root / "lock", LOCK_PATIENCE) as lock:
         claim(where.root, where.url, bool(option("store_take")))
         for line in withdraw_damaged(scan, where):
             print(f"nnqft: {line}", file=sys.stderr)
+        if submitted:
+            return _snakemake(snakefile, config, targets, extra, profile, cluster_name(), (lock,))
         with _cluster(scan, where) as address:
             return _snakemake(snakefile, config, targets, extra, profile, address, (lock,))
 

@@ -39,7 +39,7 @@ def scheduler(workers: int = 0, host: str = LOOPBACK) -> Iterator[str]:
     """
     from dask import config
 
-    config.set({"logging.distributed": "error"})  # before distributed is imported, which sets up its loggers
+    quiet()
     from distributed import LocalCluster
 
     dashboard = _dashboard()
@@ -60,6 +60,21 @@ def scheduler(workers: int = 0, host: str = LOOPBACK) -> Iterator[str]:
         started: Any = cluster
         started.scale(workers)
         yield started.scheduler_address
+
+
+def quiet() -> None:
+    """Errors only from distributed; call it before that is imported, which sets up its loggers."""
+    from dask import config
+
+    config.set({"logging.distributed": "error"})
+
+
+def this_host() -> str:
+    """The address of this machine on its default route."""
+    quiet()
+    from distributed.utils import get_ip
+
+    return str(get_ip())
 
 
 def worker_command(address: str, *options: str) -> list[str]:

@@ -40,13 +40,18 @@ def cluster_name() -> str:
 
 
 def local_workers(name: str) -> int:
-    """Workers of `local` (one a core this process may use) or `local:N`; InputError for another N."""
+    """Workers of `local:N`, or of `local`: one a core this process may use; InputError for another N.
+
+    In a SLURM job those are at most the cores of its task, which SLURM need not bind it to (`task/none`).
+    """
     _, _, count = name.partition(":")
     if count and not (count.isdigit() and int(count) > 0):
         raise InputError(f"NNQFT_CLUSTER={name}", f"{count!r} is no number of workers", "use local or, e.g., local:4")
     if count:
         return int(count)
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    task = os.environ.get("SLURM_CPUS_PER_TASK") or os.environ.get("SLURM_CPUS_ON_NODE") or ""
+    return min(cores, int(task)) if task.isdigit() and int(task) and "SLURM_JOB_ID" in os.environ else cores
 
 
 def scheduler_address(name: str) -> str:

@@ -1,22 +1,29 @@
 """Workers from SLURM: a scheduler in this process, one job array of `dask worker`s, cancelled at the end.
 
 Plain `sbatch` and `scancel`, one each. (dask-jobqueue does this too; its last release is of August 2024, and what is
-used of it would be the script below.) SLURM starts elements of the array as they fit; work begins with the first.
+used of it would be the script below.) SLURM starts elements of the array as they fit; work begins with the first. What
+becomes of them is watched with `squeue`, and told: that they wait and why, and that none is left.
 """
 
 import logging
 import shlex
 import shutil
 import subprocess
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Event, Thread
 
-from nnqft.cluster.scheduler import CPU_ENVIRONMENT, scheduler, worker_command
+from nnqft.cluster.scheduler import CPU_ENVIRONMENT, scheduler, this_host, worker_command
 from nnqft.cluster.settings import option, whole
+from nnqft.cluster.submission import give_up
 from nnqft.core.errors import InputError
 
 log = logging.getLogger("nnqft")
+
+SOON, LATER = 5.0, 30.0
+"""Seconds to the first look at the queue, and between looks."""
 
 
 def job_script(address: str) -> str:
@@ -42,7 +49,7 @@ def job_script(address: str) -> str:
         "mem": option("slurm_mem", "4G"),
         "gres": f"gpu:{whole('slurm_gpus', 1)}" if gpus != "0" else "",
         "chdir": str(Path.cwd()),
-        "output": str(Path(option("slurm_logs", ".snakemake/slurm")).absolute() / "%A_%a.log"),
+        "output": str(_logs() / "%A_%a.log"),
     }
     lines = [f"#SBATCH --{name}={value}" for name, value in asked.items() if value]
     lines += [f"#SBATCH {extra}" for extra in shlex.split(option("slurm_extra"))]
@@ -66,17 +73,58 @@ def slurm_cluster() -> Iterator[str]:
             raise InputError(
                 "NNQFT_CLUSTER=slurm", f"there is no {tool} on this machine", "run on a login node, or use local"
             )
-    from distributed.utils import get_ip
-
-    with scheduler(host=option("slurm_host") or str(get_ip())) as address:
+    with scheduler(host=option("slurm_host") or this_host()) as address:
         script = job_script(address)
-        Path(option("slurm_logs", ".snakemake/slurm")).mkdir(parents=True, exist_ok=True)
+        _logs().mkdir(parents=True, exist_ok=True)
         job = _call(["sbatch", "--parsable"], script).strip().partition(";")[0]
         log.warning("SLURM job %s: %d jobs asked for, scheduler at %s", job, whole("slurm_workers", 4), address)
+        stop = Event()
+        Thread(target=watch, args=(job, address, stop), daemon=True).start()
         try:
             yield address
         finally:
+            stop.set()
             subprocess.run(["scancel", job], check=False, capture_output=True)
+
+
+def watch(job: str, address: str, stop: Event) -> None:
+    """Tell of the job array when its state changes; end what runs when none of it is left. A thread of its own."""
+    said, wait = "", SOON
+    while not stop.wait(wait):
+        wait = LATER
+        if (state := queued(job)) == "":
+            text = f"SLURM job {job} has no worker left (time limit, memory, cancelled, ...): see {_logs()}/{job}_*.log"
+            log.error("%s", text)
+            give_up(address, text)
+            return
+        if state is not None and state != said:
+            log.warning("SLURM job %s: %s", job, state)
+            said = state
+
+
+def queued(job: str) -> str | None:
+    """The elements of a job array that have not ended, `1 running, 3 pending (Resources)`; None if nobody can say."""
+    command = ["squeue", "--noheader", "--array", f"--jobs={job}", "--format=%T %r"]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, check=False, timeout=LATER)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    if answer.returncode:
+        return "" if "Invalid job id" in answer.stderr else None
+    states = Counter(
+        f"{state.lower()} ({reason})" if state == "PENDING" else state.lower()
+        for state, _, reason in (line.strip().partition(" ") for line in answer.stdout.splitlines())
+    )
+    return ", ".join(f"{count} {state}" for state, count in sorted(states.items(), reverse=True))
+
+
+def _joined(text: str) -> str:
+    """What sbatch complains of, in one line."""
+    return ", ".join(line.removeprefix("sbatch: ").removeprefix("error: ") for line in text.strip().splitlines())
+
+
+def _logs() -> Path:
+    return Path(option("slurm_logs", ".snakemake/slurm")).absolute()
 
 
 def _call(command: list[str], script: str) -> str:
@@ -84,7 +132,7 @@ def _call(command: list[str], script: str) -> str:
     if answer.returncode:
         raise InputError(
             "NNQFT_CLUSTER=slurm",
-            f"sbatch refused the workers: {answer.stderr.strip()}",
+            f"SLURM refused the workers: {_joined(answer.stderr)}",
             "see NNQFT_SLURM_PARTITION, _ACCOUNT, _TIME, _MEM, _EXTRA",
         )
     return answer.stdout

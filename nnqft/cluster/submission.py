@@ -26,11 +26,17 @@ DESERTED = 300.0
 ALLOWED_FAILURES = 20
 """Workers that a task may lose before it is given up."""
 
+FAREWELL = ["nnqft", "given_up"]
+"""Where the scheduler keeps why there will be no further workers."""
+
 Results = Iterator[tuple[int, Any]]
 
 
 class ClusterLostError(RuntimeError):
-    """The scheduler is gone. What was committed is safe; the remedy is to run again."""
+    """The scheduler or all workers are gone. What was committed is safe; the remedy is to run again."""
+
+    def __init__(self, why: str):
+        super().__init__(f"{why}; what was committed is safe: run again to go on")
 
 
 class WorkersKilledError(RuntimeError):
@@ -64,7 +70,11 @@ class Workers:
             except Exception:  # the scheduler is away: the client finds out by itself
                 continue
             now, there = time.monotonic(), there or self._threads > 0
-            if self._threads or not there:
+            if self._threads:
+                seen = now
+            elif self._given_up():
+                self._client.cancel(list(self._live))
+            elif not there:
                 seen = now
             elif now - seen > DESERTED and self._live:
                 self._lost = f"no worker for {DESERTED:.0f} s (their logs say why: time limit, no nnqft there, ...)"
@@ -89,9 +99,6 @@ class Workers:
         positions: dict[str, int] = {}
         resources = self.resources() if arguments else {}
 
-        def lost() -> ClusterLostError:
-            return ClusterLostError(f"{self._lost}; what was committed is safe: run again to go on")
-
         def submit(most: int) -> list[Any]:
             futures = []
             while len(futures) < most and (task := next(pending, None)) is not None:
@@ -105,7 +112,7 @@ class Workers:
         completed = as_completed(first, loop=self._client.loop, raise_errors=False)
         while positions:
             if (future := next(completed, None)) is None or future.status in ("cancelled", "lost"):
-                raise lost()
+                raise ClusterLostError(self._lost)
             self._live.discard(future)
             try:
                 result = future.result()
@@ -127,14 +134,30 @@ class Workers:
         except (KeyError, OSError, ValueError):  # no such service; nobody answers; no link
             return ""
 
+    def _given_up(self) -> bool:
+        """Whether whoever started the workers has said that no others will come."""
+        if why := self._client.get_metadata(FAREWELL, ""):
+            self._lost = str(why)
+        return bool(why)
+
     def _wait(self) -> None:
-        waited = time.monotonic()
+        waited, tries = time.monotonic(), 0
         told = 30.0
         while not self._client.nthreads():
             time.sleep(0.1)
+            if (tries := tries + 1) % 10 == 0 and self._given_up():
+                raise ClusterLostError(self._lost)
             if time.monotonic() - waited > told:
                 log.warning("no worker has come to %s in %.0f s; waiting", self._client.scheduler.address, told)
                 told *= 2
+
+
+def give_up(address: str, why: str) -> None:
+    """Tell those who compute on a scheduler that no further workers will come: without any, they end with `why`."""
+    from distributed import Client
+
+    with Client(address, timeout=PATIENCE, set_as_default=False) as client:
+        client.set_metadata(FAREWELL, why)
 
 
 @contextmanager

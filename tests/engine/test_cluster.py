@@ -114,4 +114,4 @@ def test_a_profile_says_which_cluster_unless_the_environment_does(tmp_path, monk
 
 def test_the_profiles_of_the_workflow_are_read():
     found = {path.name: profile_settings(path) for path in (Path(__file__).parents[2] / "workflow/profiles").iterdir()}
-    assert {"local", "slurm", "gpu"} <= set(found)
+    assert {"local", "slurm", "slurm-executor", "gpu"} <= set(found)

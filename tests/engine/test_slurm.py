@@ -7,7 +7,8 @@ import psutil
 import pytest
 
 from nnqft.cluster.contexts import cluster, runner
-from nnqft.cluster.slurm import job_script
+from nnqft.cluster.slurm import job_script, queued
+from nnqft.cluster.submission import ClusterLostError
 from nnqft.core.errors import InputError
 
 SBATCH = """#!/bin/sh
@@ -18,7 +19,14 @@ for i in $(seq "$last"); do
   setsid sh "$STATE/script" > "$STATE/worker-$i.log" 2>&1 < /dev/null &
   echo $! >> "$STATE/pids"
 done
+echo "RUNNING None" > "$STATE/queue"
 echo "4711;here"
+"""
+SQUEUE = """#!/bin/sh
+# what the file says; status 1 and squeue's complaint when the job is forgotten
+[ -e "$STATE/queue" ] && cat "$STATE/queue" && exit 0
+echo "slurm_load_jobs error: ${COMPLAINT:-Invalid job id specified}" >&2
+exit 1
 """
 SCANCEL = """#!/bin/sh
 echo "$1" > "$STATE/cancelled"
@@ -39,7 +47,7 @@ def square(number):
 @pytest.fixture
 def slurm(tmp_path, monkeypatch):
     (tmp_path / "bin").mkdir()
-    for name, text in (("sbatch", SBATCH), ("scancel", SCANCEL)):
+    for name, text in (("sbatch", SBATCH), ("scancel", SCANCEL), ("squeue", SQUEUE)):
         (tmp_path / "bin" / name).write_text(text)
         (tmp_path / "bin" / name).chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=os.pathsep)
@@ -59,6 +67,29 @@ def test_workers_are_submitted_compute_and_are_cancelled(slurm, monkeypatch, wor
     assert (slurm / "cancelled").read_text() == "4711\n"
     left = [psutil.Process(int(p)) for p in (slurm / "pids").read_text().split() if psutil.pid_exists(int(p))]
     assert not psutil.wait_procs(left, timeout=20)[1]
+
+
+def test_the_queue_is_put_in_words(slurm, monkeypatch):
+    (slurm / "queue").write_text("RUNNING None\nPENDING Resources\nPENDING Resources\nPENDING Priority\n")
+    assert queued("4711") == "1 running, 2 pending (Resources), 1 pending (Priority)"
+    (slurm / "queue").write_text("")
+    assert queued("4711") == ""
+    (slurm / "queue").unlink()
+    assert queued("4711") == ""
+    monkeypatch.setenv("COMPLAINT", "Unable to contact slurm controller")
+    assert queued("4711") is None
+    (slurm / "bin" / "squeue").unlink()
+    monkeypatch.setenv("PATH", str(slurm / "bin"))
+    assert queued("4711") is None
+
+
+def test_when_no_worker_is_left_the_run_ends(slurm, monkeypatch, caplog):
+    """As when none could start: the environment is not on the nodes, say."""
+    (slurm / "bin" / "sbatch").write_text("#!/bin/sh\ntouch $STATE/pids\necho 4711\n")
+    monkeypatch.setattr("nnqft.cluster.slurm.SOON", 0.2)
+    with runner("slurm") as run, pytest.raises(ClusterLostError, match=r"SLURM job 4711 has no worker left.*run again"):
+        list(run(square, [(1,)]))
+    assert "no worker left" in caplog.text
 
 
 def test_workers_are_cancelled_when_the_run_fails(slurm, monkeypatch):

@@ -1,10 +1,6 @@
 # Generation: one job for as many leaves as keep it busy for minutes (their blocks run on the Dask cluster), then one
 # dense store for all of them.
-COMPUTES_HERE = os.environ.get("NNQFT_CLUSTER", "local").partition(":")[0] in (
-    "inline",
-    "local",
-    "cuda",
-)
+from nnqft.cluster.allocation import job_cpus, job_megabytes, job_minutes
 
 for number, names in enumerate(SCAN.batches):
 
@@ -19,10 +15,10 @@ for number, names in enumerate(SCAN.batches):
             f"{ROOT}/benchmarks/ensemble-{number}.tsv"
         conda:
             "../envs/nnqft.yaml"
-        threads: os.cpu_count() if COMPUTES_HERE else 1
+        threads: job_cpus()
         resources:
-            mem_mb=4000,
-            runtime=600,
+            mem_mb=job_megabytes(),
+            runtime=job_minutes(),
         params:
             leaves=names,
             specification=[SCAN.leaf_parameters(leaf) for leaf in names],
