@@ -24,7 +24,7 @@ bench: $(VENV)/.test
 
 # Faults of processes, files, space and memory: a table, and JSON in results/bench/. CHAOS="--only kills --kills 50" does a part.
 chaos: $(VENV)/.test
-	$(BIN)/python -m chaos $(CHAOS)
+	PYTHONPATH=$(CURDIR)/tests:$$PYTHONPATH $(BIN)/python -m chaos $(CHAOS)
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .

@@ -15,6 +15,8 @@ from pathlib import Path
 from chaos.small import Contents, commits, differences, generate, rewritten
 from chaos.table import Row
 
+PRELOAD = ["nnqft.stages.ensemble", "nnqft.stages.mend", "nnqft.stages.pipeline"]
+"""What takes long to import. This package itself need not be found by the server: it starts without our sys.path."""
 WRITES = {"os.rename", "os.link", "os.mkdir", "os.remove"}
 
 
@@ -46,7 +48,7 @@ def _victim(root: str, operation: int, seconds: float) -> None:
 def run_driver(root: Path, operation: int = 0, seconds: float = 0.0) -> int:
     """Generate in a process of its own, killed or not; its exit code."""
     context = mp.get_context("forkserver")
-    context.set_forkserver_preload(["chaos.kills"])
+    context.set_forkserver_preload(PRELOAD)
     process = context.Process(target=_victim, args=(str(root), operation, seconds))
     process.start()
     process.join()
