@@ -4,6 +4,7 @@ import hashlib
 import os
 import shutil
 import warnings
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,9 @@ import zarr
 from zarr.errors import ZarrUserWarning
 from zarr.storage import LocalStore
 
+from nnqft.core.errors import DamageError
 from nnqft.storage.files import alive, locked, write_sealed
-from nnqft.storage.receipts import files_checksum
+from nnqft.storage.receipts import fault, files_checksum
 
 
 def write_tree(path: Path, groups: dict[str, xr.Dataset], attributes: dict[str, Any]) -> str:
@@ -48,6 +50,26 @@ def read_tree(path: Path) -> xr.DataTree:
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such store; run the scan that makes it (nnqft run CONFIG)")
     return xr.open_datatree(path, engine="zarr", zarr_format=3)
+
+
+def read_whole(path: Path, receipt: Path) -> xr.DataTree:
+    """:func:`read_tree` for what is computed from a product: its files are those of its receipt, if there is one.
+
+    Raises:
+        DamageError: when they are not, or the receipt is damaged itself.
+    """
+    if receipt.exists():
+        files = [receipt, *(p for p in path.rglob("*") if p.is_file())]
+        state = tuple((str(p), (s := p.stat()).st_mtime_ns, s.st_ctime_ns, s.st_size, s.st_ino) for p in sorted(files))
+        if wrong := _fault(path, receipt, state):
+            raise DamageError(f"{path} {wrong}; `nnqft run` mends it (plain snakemake: delete {receipt} first)")
+    return read_tree(path)
+
+
+@lru_cache(maxsize=64)
+def _fault(path: Path, receipt: Path, state: tuple[tuple[str | int, ...], ...]) -> str:
+    """Once for a state of the files: a job draws many figures of the same stores."""
+    return fault(path, receipt)
 
 
 def checksum(groups: dict[str, xr.Dataset]) -> str:

@@ -10,10 +10,8 @@ from chaos.damage import FAULTS
 from chaos.small import Contents, commits, contents, differences, resume, rewritten, small_scan
 from chaos.table import Row
 from nnqft.core.errors import DamageError
-from nnqft.stages.assemble import assemble
 from nnqft.stages.layout import Layout
-
-PRODUCT = "ensemble.zarr/"
+from nnqft.stages.pipeline import PRODUCTS
 
 
 def try_fault(finished: Path, wanted: Contents, folder: Path, name: str, turn: int) -> Row:
@@ -24,11 +22,7 @@ def try_fault(finished: Path, wanted: Contents, folder: Path, name: str, turn: i
     shutil.copytree(finished, plain, copy_function=shutil.copy2)
     damaged = {path.relative_to(plain) for path in FAULTS[name](plain, rng)}
     shutil.copytree(plain, root, copy_function=shutil.copy2)
-    try:
-        assemble(small_scan(), Layout(plain))
-        used = [f for f, data in contents(plain).items() if f.startswith(PRODUCT) and data != wanted.get(f)]
-    except (DamageError, FileNotFoundError):
-        used = []  # refused with a message
+    used = [f for stage in ("cumulants", "ensemble") for f in _used(stage, plain, wanted)]
     intact = {path: times for path, times in commits(root).items() if path.relative_to(root) not in damaged}
     try:
         resume(root)
@@ -42,6 +36,15 @@ def try_fault(finished: Path, wanted: Contents, folder: Path, name: str, turn: i
     shutil.rmtree(plain)
     shutil.rmtree(root)
     return row
+
+
+def _used(stage: str, plain: Path, wanted: Contents) -> list[str]:
+    """Files of a product that come out otherwise when it is made of damaged files; none when these are refused."""
+    try:
+        PRODUCTS[stage](small_scan(), Layout(plain))
+    except (DamageError, FileNotFoundError):
+        return []
+    return [f for f, data in contents(plain).items() if f.startswith(f"{stage}.zarr/") and data != wanted.get(f)]
 
 
 def try_often(finished: Path, wanted: Contents, folder: Path, name: str, turns: int, seed: int) -> Row:

@@ -14,11 +14,10 @@ from pathlib import Path
 import psutil
 import yaml
 
-from chaos.small import CONTENT, Contents, commits, differences, rewritten
+from chaos.small import CONTENT, LARGER, Contents, commits, differences, rewritten
 from chaos.table import Row
 
 TARGETS = ("results/chaos/receipts/cumulants.json",)
-LARGER = {"ensemble": CONTENT["ensemble"] | {"networks": 24_576}}  # type: ignore[operator]
 PATIENCE = 240.0
 VICTIMS = ("worker", "driver", "snakemake", "run", "group")
 NNQFT = [sys.executable, "-m", "nnqft", "run", "scan.yaml", "--", *TARGETS]
