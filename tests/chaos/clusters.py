@@ -1,7 +1,6 @@
 """Faults of a Dask cluster that the user started: its scheduler or workers are killed, workers are short of memory."""
 
 import json
-import multiprocessing as mp
 import os
 import random
 import resource
@@ -14,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from chaos.kills import PRELOAD
+from chaos import children, runs
 from chaos.small import LARGER, Contents, Times, commits, differences, generate, rewritten
 from chaos.table import Row
 from nnqft.cluster import submission
@@ -88,12 +87,9 @@ class Driver:
     """A driver in a process of its own, which uses a cluster."""
 
     def __init__(self, folder: Path, root: Path, address: str):
-        context = mp.get_context("forkserver")
-        context.set_forkserver_preload(PRELOAD)
         self._said, self._root = folder / "said", root
         self._said.unlink(missing_ok=True)
-        self._process = context.Process(target=_drive, args=(str(root), address, str(self._said), DESERTED))
-        self._process.start()
+        self._process = children.start(_drive, str(root), address, str(self._said), DESERTED, silent=True)
 
     def wait_for(self, blocks: int) -> None:
         """Until so many blocks are committed, or it has ended."""
@@ -103,12 +99,9 @@ class Driver:
 
     def end(self, seconds: float = PATIENCE) -> tuple[int | None, str]:
         """Exit code (None: it had to be killed after so many seconds) and last words."""
-        self._process.join(seconds)
-        if stuck := self._process.is_alive():
-            self._process.kill()
-            self._process.join()
+        code = children.end(self._process, seconds)
         said = self._said.read_text(encoding="utf-8") if self._said.exists() else ""
-        return None if stuck else self._process.exitcode, said
+        return code, said
 
 
 def note(row: Row, fine: bool, what: object) -> None:
@@ -155,6 +148,24 @@ def killed(folder: Path, leaves: Contents, seed: int, turns: int) -> list[Row]:
     return rows
 
 
+def whole_run(folder: Path, wanted: Contents, after: int) -> Row:
+    """The scheduler of a whole `nnqft run` dies: status 1 and the same words; the next run needs no such cluster."""
+    row = Row("kill -9 of the scheduler, whole nnqft run")
+    root = runs.prepare(folder)
+    with cluster(folder / "dask", 2) as dask:
+        run = runs.start(folder, NNQFT_CLUSTER=dask.address)
+        runs.wait_for(run, root, after)
+        dask.scheduler.kill()
+        code = runs.end(run, BOUND)
+    said = (folder / "run.log").read_text(errors="replace")
+    runs.finish(folder, row, wanted, commits(root))
+    if code != 1 or GONE not in said or "Traceback" in said:
+        row.survived -= 1
+        row.notes.append(f"left with {code}: {said[-300:]}")
+    shutil.rmtree(folder)
+    return row
+
+
 def _ends(worker: subprocess.Popen) -> bool:
     try:
         worker.wait(BOUND)
@@ -179,9 +190,11 @@ def starved(folder: Path, leaves: Contents, seed: int, turns: int) -> list[Row]:
                     limit(worker.pid, rng.choice((8, 32, 128)) * MIB)
                 ended = Driver(here, root, dask.address).end()
             row.recomputed += rewritten(root, before)
-            note(row, ended == (0, "") if hungry == 1 and not ended[1] else ended[0] == 1 and bool(ended[1]), ended)
+            went_on, said_so = ended == (0, ""), ended[0] == 1 and bool(ended[1])
+            note(row, said_so or (went_on and hungry == 1), ended)
         before = commits(root)
-        generate(str(root), **LARGER)
+        mended = children.start(_drive, str(root), "inline", str(here / "said"), DESERTED, silent=True)
+        rows[0].survived -= children.end(mended, PATIENCE) != 0
         compare(rows[0], root, leaves, before)
         shutil.rmtree(here)
     return rows

@@ -51,8 +51,5 @@ def try_often(finished: Path, wanted: Contents, folder: Path, name: str, turns: 
     """One fault some times, each at another place."""
     total = Row(name)
     for turn in range(seed, seed + turns):
-        row = try_fault(finished, wanted, folder, name, turn)
-        for key in ("tried", "survived", "changed", "recomputed"):
-            setattr(total, key, getattr(total, key) + getattr(row, key))
-        total.notes += row.notes
+        total.add(try_fault(finished, wanted, folder, name, turn))
     return total
