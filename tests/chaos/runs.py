@@ -54,11 +54,13 @@ def wait_for(run: subprocess.Popen, root: Path, blocks: int) -> None:
         time.sleep(0.02)
 
 
-def finish(folder: Path, row: Row, wanted: Contents, before: Times, **environment: str) -> None:
+def finish(
+    folder: Path, row: Row, wanted: Contents, before: Times, command: list[str] = NNQFT, **environment: str
+) -> None:
     """Run again and compare."""
     row.tried += 1
     root = folder / "results" / "chaos"
-    code = end(start(folder, **environment))
+    code = end(start(folder, command, **environment))
     changed = differences(root, wanted)
     row.survived += code == 0
     row.changed += len(changed)
