@@ -22,7 +22,7 @@ calibrate: $(VENV)/.test
 bench: $(VENV)/.test
 	$(BIN)/python benchmarks/run.py
 
-# Faults of processes, files, space and memory: a table, and JSON in results/bench/. CHAOS="--only kills --kills 50" does a part.
+# Faults of processes, files, space, memory and clocks (tests/chaos): a table, and JSON in results/bench/. CHAOS="--only kills --kills 50" does a part.
 chaos: $(VENV)/.test
 	PYTHONPATH=$(CURDIR)/tests:$$PYTHONPATH $(BIN)/python -m chaos $(CHAOS)
 
