@@ -44,6 +44,8 @@ def _used(stage: str, plain: Path, wanted: Contents) -> list[str]:
         PRODUCTS[stage](small_scan(), Layout(plain))
     except (DamageError, FileNotFoundError):
         return []
+    except Exception as error:  # no message of ours
+        return [f"{stage}: {type(error).__name__}: {error}"]
     return [f for f, data in contents(plain).items() if f.startswith(f"{stage}.zarr/") and data != wanted.get(f)]
 
 
