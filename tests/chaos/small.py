@@ -26,7 +26,8 @@ LARGER = {"ensemble": CONTENT["ensemble"] | {"networks": 24_576}}  # type: ignor
 """Changes that make it 576 blocks: enough for processes to be hit in the middle."""
 MADE = ("ensemble", "cumulants", "theory")
 """Products that the suite makes and damages."""
-UNTRACKED = {"lock", ".lock", "logs", "benchmarks"}
+UNTRACKED = {"lock", ".lock", "logs", "benchmarks", "lost-blocks.zarr"}
+"""What is no data: blocks whose index was lost are set aside under the last name."""
 
 Contents = dict[str, bytes]
 Times = dict[Path, tuple[int, int]]
