@@ -159,9 +159,9 @@ def whole_run(folder: Path, wanted: Contents, after: int) -> Row:
         code = runs.end(run, BOUND)
     said = (folder / "run.log").read_text(errors="replace")
     runs.finish(folder, row, wanted, commits(root))
-    if code != 1 or GONE not in said or "Traceback" in said:
+    if code != 1 or GONE not in said:
         row.survived -= 1
-        row.notes.append(f"left with {code}: {said[-300:]}")
+        row.notes.append(f"left with {code}, {'told' if GONE in said else 'not told'}: {said[-300:]}")
     shutil.rmtree(folder)
     return row
 
