@@ -12,7 +12,7 @@ scan: $(VENV)/.scan
 test: $(VENV)/.test
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow and not slurm"
 
-test-slow: $(VENV)/.test
+test-slow: $(VENV)/.test $(VENV)/.s3
 	$(BIN)/python -m pytest -m "slow and not slurm"
 
 # A SLURM of one node is started for it, as root; what is not installed is, with apt-get. Its parts wait more than they
@@ -28,9 +28,9 @@ calibrate: $(VENV)/.test
 bench: $(VENV)/.test
 	$(BIN)/python benchmarks/run.py
 
-# Faults of processes, files, space and memory: a table, and JSON in results/bench/. CHAOS="--only kills --kills 50" does a part.
+# Faults of processes, files, space, memory and clocks (tests/chaos): a table, and JSON in results/bench/. CHAOS="--only kills --kills 50" does a part.
 chaos: $(VENV)/.test
-	$(BIN)/python -m chaos $(CHAOS)
+	PYTHONPATH=$(CURDIR)/tests:$$PYTHONPATH $(BIN)/python -m chaos $(CHAOS)
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .
@@ -53,12 +53,20 @@ $(VENV)/.test: requirements-test.lock pyproject.toml workflow/install
 	PYTHON=$(PYTHON) workflow/install $(VENV) requirements-test.lock
 	touch $(VENV)/.scan $@
 
+# The S3-compatible server of the tests of object stores: what it needs does not go with the rest. Without it they use
+# a folder like one.
+$(VENV)/.s3: requirements-s3.lock workflow/install $(VENV)/.test
+	PYTHON=$(PYTHON) workflow/install $(VENV)/s3 requirements-s3.lock bare
+	touch $@
+
 # New versions: needs uv.
 lock:
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --upgrade \
 	  pyproject.toml -o requirements.lock
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --upgrade \
 	  --extra test -c requirements.lock pyproject.toml -o requirements-test.lock
+	printf 'flask\nflask-cors\nmoto[s3]\n' | uv pip compile --universal --python-version 3.11 --generate-hashes --no-header \
+	  --no-emit-index-url --no-annotate --upgrade - -o requirements-s3.lock
 
 clean:
 	rm -rf $(VENV) .snakemake .pytest_cache .ruff_cache .hypothesis

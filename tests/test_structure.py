@@ -16,7 +16,6 @@ LIMITS = {
     "workflow/rules/*.smk": 120,
     "workflow/scripts/*.py": 30,
     "tests/**/*.py": 250,
-    "chaos/*.py": 250,
 }
 HOMES = {
     "zarr": "storage",

@@ -86,14 +86,18 @@ class Workers:
         """What a task needs of its worker: a GPU if any worker there is has one. Waits for the first worker."""
         with self._lock:
             if self._resources is None:
-                self._wait()
-                there = self._client.scheduler_info()["workers"].values()
+                try:
+                    self._wait()
+                    there = self._client.scheduler_info()["workers"].values()
+                except OSError:  # nobody answers any more
+                    raise self._gone() from None
                 self._resources = {"GPU": 1} if any(w.get("resources", {}).get("GPU") for w in there) else {}
             return self._resources
 
     def run(self, function: Callable[..., Any], arguments: Sequence[tuple[Any, ...]]) -> Results:
         """Each tuple of arguments as one task with a key of its own; (position, result) as they finish."""
         from distributed import KilledWorker, as_completed
+        from distributed.client import ClosedClientError
 
         pending = iter(enumerate(arguments))
         positions: dict[str, int] = {}
@@ -102,7 +106,10 @@ class Workers:
         def submit(most: int) -> list[Any]:
             futures = []
             while len(futures) < most and (task := next(pending, None)) is not None:
-                futures.append(self._client.submit(function, *task[1], pure=False, resources=resources or None))
+                try:
+                    futures.append(self._client.submit(function, *task[1], pure=False, resources=resources or None))
+                except ClosedClientError:
+                    raise self._gone() from None
                 positions[futures[-1].key] = task[0]
             self._live.update(futures)
             return futures
@@ -112,18 +119,25 @@ class Workers:
         completed = as_completed(first, loop=self._client.loop, raise_errors=False)
         while positions:
             if (future := next(completed, None)) is None or future.status in ("cancelled", "lost"):
-                raise ClusterLostError(self._lost)
+                raise self._gone()
             self._live.discard(future)
             try:
                 result = future.result()
-            except KilledWorker:
+            except KilledWorker as error:
                 raise WorkersKilledError(
-                    f"{ALLOWED_FAILURES} workers died one after another at the same task; if they ran out of memory: "
-                    "fewer workers, or a smaller ensemble.block (nnqft plan says what a worker needs)"
+                    f"{error.allowed_failures + 1} workers died one after another at the same task; if they ran out of "
+                    "memory: fewer workers, or a smaller ensemble.block (nnqft plan says what a worker needs)"
                 ) from None
+            except Exception:
+                if future.status == "error":  # the task's own
+                    raise
+                raise self._gone() from None  # it ended, but its result could not be had
             yield positions.pop(future.key), result
             for following in submit(self.window - len(positions)):
                 completed.add(following)
+
+    def _gone(self) -> ClusterLostError:
+        return ClusterLostError(f"{self._lost}; what was committed is safe: run again to go on")
 
     def _dashboard(self) -> str:
         """A scheduler names a link even where its dashboard is off: only one that answers here counts."""
@@ -168,6 +182,7 @@ def connected(address: str) -> Iterator[Workers]:
     config.set({"logging.distributed": "error"})
     from distributed import Client
 
+    logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # a lost scheduler is told once, by us
     try:
         client = Client(address, timeout=PATIENCE, set_as_default=False)
     except (OSError, TimeoutError, TypeError) as error:  # TypeError: tls:// without certificates

@@ -29,7 +29,7 @@ from nnqft.spec.model import Scan
 from nnqft.stages.couplings import model_names
 from nnqft.stages.layout import DIMENSION, Layout, by_points, component_coordinates, coordinates, dataset
 from nnqft.stages.vertices import vertices
-from nnqft.storage.product import read_tree, save
+from nnqft.storage.product import read_whole, save
 
 Array = NDArray[np.float64]
 
@@ -54,7 +54,7 @@ class Cell:
 
 def measure_action(scan: Scan, layout: Layout) -> None:
     """The action of every (architecture, width), beside the fitted continuum coupling."""
-    cumulants, fitted = (read_tree(layout.store(stage)) for stage in ("cumulants", "couplings"))
+    cumulants, fitted = (read_whole(layout.store(stage), layout.receipt(stage)) for stage in ("cumulants", "couplings"))
     groups = {
         p: action(scan, group, cumulants[p].to_dataset().load(), fitted[p].to_dataset().load())
         for p, group in by_points(scan).items()

@@ -11,12 +11,12 @@ from nnqft.estimation.cumulants import CONNECTED, FULL, OUTPUTS, CumulantEstimat
 from nnqft.estimation.kstatistics import Amplitude, PowerSums
 from nnqft.spec.model import Scan
 from nnqft.stages.layout import DIMENSION, Layout, component_coordinates, dataset
-from nnqft.storage.product import read_tree, save
+from nnqft.storage.product import read_whole, save
 
 
 def estimate_cumulants(scan: Scan, layout: Layout) -> None:
     """Estimate every correlator of every (architecture, width)."""
-    tree = read_tree(layout.store("ensemble"))
+    tree = read_whole(layout.store("ensemble"), layout.receipt("ensemble"))
     groups = {name: cumulants(node.to_dataset(), scan.basis(name)) for name, node in tree.children.items()}
     save(layout.store("cumulants"), layout.receipt("cumulants"), groups, {})
 

@@ -30,7 +30,7 @@ from nnqft.figures.table import Table
 from nnqft.spec.model import Scan
 from nnqft.stages.gallery import figures
 from nnqft.stages.layout import Layout
-from nnqft.storage.product import read_tree
+from nnqft.storage.product import read_whole
 
 CAPTIONS = {
     "deviations": deviations.CAPTION,
@@ -79,7 +79,7 @@ def draw_figure(scan: Scan, layout: Layout, name: str) -> None:
         KeyError: for a kind that does not apply to the scan.
     """
     kind = figures(scan)[name]
-    stores = {stage: read_tree(layout.store(stage)) for stage in kind.stores}
+    stores = {stage: read_whole(layout.store(stage), layout.receipt(stage)) for stage in kind.stores}
     layout.figures.mkdir(parents=True, exist_ok=True)
     for points in kind.points:
         draw(layout.figures, name, points, {stage: tree[points].to_dataset() for stage, tree in stores.items()})

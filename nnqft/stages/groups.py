@@ -8,7 +8,7 @@ import xarray as xr
 from nnqft.spec.model import Scan
 from nnqft.stages.layout import Layout, by_points
 from nnqft.storage.integrals import IntegralCache
-from nnqft.storage.product import read_tree, save
+from nnqft.storage.product import read_whole, save
 
 Stores = Mapping[str, xr.Dataset]
 """One store: its dataset of each point set."""
@@ -21,7 +21,7 @@ class Groups(Mapping[str, xr.Dataset]):
     """A store on disk by point set. A dataset is read when it is asked for; the last `KEPT` stay."""
 
     def __init__(self, layout: Layout, stage: str, scan: Scan):
-        self._tree, self._names = read_tree(layout.store(stage)), list(by_points(scan))
+        self._tree, self._names = read_whole(layout.store(stage), layout.receipt(stage)), list(by_points(scan))
         self._read: dict[str, xr.Dataset] = {}
 
     def __getitem__(self, points: str) -> xr.Dataset:

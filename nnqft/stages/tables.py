@@ -23,7 +23,7 @@ from nnqft.stages.layout import Layout, by_points, measurements
 from nnqft.stages.naturalness import naturalness_table
 from nnqft.storage.files import write_atomic
 from nnqft.storage.integrals import IntegralCache
-from nnqft.storage.product import read_tree
+from nnqft.storage.product import read_whole
 
 LONG = ("status", "sentence")
 """Columns of running text, which the LaTeX version leaves out."""
@@ -77,13 +77,13 @@ def read_maps(scan: Scan, layout: Layout) -> dict[str, xr.Dataset]:
 
 
 def _loaded(layout: Layout, stage: str, names: Iterable[str]) -> dict[str, xr.Dataset]:
-    tree = read_tree(layout.store(stage))
+    tree = read_whole(layout.store(stage), layout.receipt(stage))
     return {name: tree[name].to_dataset().load() for name in names}
 
 
 def read_groups(scan: Scan, layout: Layout) -> dict[str, Group]:
     """Every point set in use: its datasets of every store of correlators but the ensemble."""
-    trees = {stage: read_tree(layout.store(stage)) for stage in _STORES}
+    trees = {stage: read_whole(layout.store(stage), layout.receipt(stage)) for stage in _STORES}
     return {points: {stage: tree[points].to_dataset() for stage, tree in trees.items()} for points in by_points(scan)}
 
 

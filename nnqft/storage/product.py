@@ -2,6 +2,8 @@
 
 import hashlib
 import warnings
+from collections.abc import Hashable
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +13,10 @@ import zarr
 from zarr.errors import ZarrUserWarning
 from zarr.storage import LocalStore
 
+from nnqft.core.errors import DamageError
 from nnqft.storage.files import write_sealed
 from nnqft.storage.place import Place
-from nnqft.storage.receipts import files_checksum
+from nnqft.storage.receipts import fault, files_checksum
 
 
 def save(place: Place, receipt: Path, groups: dict[str, xr.Dataset], attributes: dict[str, Any]) -> None:
@@ -49,6 +52,27 @@ def read_tree(place: Place) -> xr.DataTree:
     if not place.exists():
         raise FileNotFoundError(f"{place}: no such store; run the scan that makes it (nnqft run CONFIG)")
     return xr.open_datatree(place.zarr(), engine="zarr", zarr_format=3)
+
+
+def read_whole(place: Place, receipt: Path) -> xr.DataTree:
+    """:func:`read_tree` for what is computed from a product: its files are those of its receipt, if there is one.
+
+    Raises:
+        DamageError: when they are not, or the receipt is damaged itself.
+    """
+    if receipt.exists():
+        names = sorted(place.names())
+        there = receipt.stat()
+        states = place.many(place.state, names), (there.st_mtime_ns, there.st_size, there.st_ino)
+        if wrong := _fault(place, receipt, (*names, *states[0], states[1])):
+            raise DamageError(f"{place} {wrong}; `nnqft run` mends it (plain snakemake: delete {receipt} first)")
+    return read_tree(place)
+
+
+@lru_cache(maxsize=64)
+def _fault(place: Place, receipt: Path, state: tuple[Hashable, ...]) -> str:
+    """Once for a state of the files: a job draws many figures of the same stores."""
+    return fault(place, receipt)
 
 
 def checksum(groups: dict[str, xr.Dataset]) -> str:

@@ -5,8 +5,12 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from urllib.error import URLError
 from urllib.request import Request, urlopen
+
+PYTHON = Path(sys.prefix) / "s3" / "bin" / "python"
+"""Of an environment of its own: `make .venv/.s3`."""
 
 SERVER = """
 import sys
@@ -21,7 +25,7 @@ sys.stdin.read()
 @contextmanager
 def s3_server() -> Iterator[dict[str, str]]:
     """The environment that reaches it; it has a bucket `bucket`."""
-    command = [sys.executable, "-W", "ignore", "-c", SERVER]
+    command = [str(PYTHON), "-W", "ignore", "-c", SERVER]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as server:
         try:
             port = server.stdout.readline().decode().strip()

@@ -8,6 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from chaos.clusters import cluster as started
 from nnqft.cluster.contexts import runner
 from nnqft.cluster.scheduler import scheduler, worker_command
 from nnqft.cluster.settings import cluster_name, local_workers, profile_settings, scheduler_address
@@ -98,6 +99,20 @@ def test_when_every_worker_has_gone_the_run_ends(monkeypatch):
         with pytest.raises(ClusterLostError, match="no worker for"):
             next(tasks)
         worker.wait()
+
+
+def test_a_scheduler_that_was_killed_is_told_as_such(tmp_path, monkeypatch):
+    """Also where a task had ended and only its result was to be fetched, and for whoever comes later."""
+    monkeypatch.setattr("nnqft.cluster.submission.PATIENCE", "2s")
+    with started(tmp_path, 1) as dask, connected(dask.address) as workers:
+        tasks = workers.run(time.sleep, [(0.0,), (0.0,), (60,)])
+        next(tasks)
+        time.sleep(0.2)
+        dask.scheduler.kill()
+        dask.scheduler.wait()
+        for lost in (tasks, workers.run(time.sleep, [(0.0,)])):
+            with pytest.raises(ClusterLostError, match="what was committed is safe: run again"):
+                next(lost)
 
 
 def test_a_profile_says_which_cluster_unless_the_environment_does(tmp_path, monkeypatch):

@@ -13,6 +13,7 @@ from chaos.memory import starvation
 from chaos.mending import try_fault
 from chaos.small import commits, contents, differences, resume, rewritten, small_scan
 from nnqft.core.errors import DamageError
+from nnqft.stages.cumulants import estimate_cumulants
 from nnqft.stages.layout import Layout
 from nnqft.stages.mend import ReplacedDataError, withdraw_damaged
 from nnqft.stages.source import Source
@@ -93,6 +94,13 @@ def test_a_leaf_without_its_index_is_not_used(copy):
         next(copy.root.glob("leaves/*")).joinpath(name).unlink()
     with pytest.raises(DamageError, match="nnqft run"):
         Source(small_scan(), copy, "cumulants")
+
+
+def test_nothing_is_computed_from_a_damaged_product(copy):
+    chunk = next(p for p in copy.store("ensemble").glob("line/*/c/**/0") if p.is_file())
+    chunk.unlink()  # zarr would read missing values
+    with pytest.raises(DamageError, match=r"ensemble\.zarr has contents that differ .* `nnqft run` mends it"):
+        estimate_cumulants(small_scan(), copy)
 
 
 def test_verify_names_a_truncated_product(copy):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from buckets import s3_server
+from buckets import PYTHON, s3_server
 
 from nnqft.storage import objects as module
 from nnqft.storage.objects import objects
@@ -49,6 +49,7 @@ def marks(place):
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(not PYTHON.exists(), reason="there is no S3 server; make .venv/.s3 installs one")
 def test_killed_again_and_again_on_an_object_store(tmp_path, monkeypatch):
     plain, killed = tmp_path / "plain", tmp_path / "killed"
     for folder in (plain, killed):

@@ -1,9 +1,9 @@
 """A worker that runs out of memory: its address space is limited while it works."""
 
-import multiprocessing as mp
 import resource
 from pathlib import Path
 
+from chaos.children import end, start
 from chaos.kills import run_driver
 from chaos.small import Contents, commits, differences, generate, rewritten
 from chaos.table import Row
@@ -27,16 +27,10 @@ def starvation(folder: Path, leaves: Contents) -> Row:
         return row
     root = folder / "starved"
     ended: list[str] = []
-    context = mp.get_context("forkserver")
     for spare in (16 * MIB, 64 * MIB, 256 * MIB, 512 * MIB):
-        process = context.Process(target=_starved, args=(str(root), spare))
         before = commits(root)
-        process.start()
-        process.join(PATIENCE)
-        if stuck := process.is_alive():  # a library that waits for a thread it could not start
-            process.kill()
-            process.join()
-        ended.append("stuck" if stuck else str(process.exitcode))
+        code = end(start(_starved, str(root), spare, silent=True), PATIENCE)
+        ended.append("stuck" if code is None else str(code))  # a library waits for a thread it could not start
         row.tried += 1
         row.recomputed += rewritten(root, before)
         row.survived += 1

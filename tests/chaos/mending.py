@@ -10,10 +10,8 @@ from chaos.damage import FAULTS
 from chaos.small import Contents, commits, contents, differences, resume, rewritten, small_scan
 from chaos.table import Row
 from nnqft.core.errors import DamageError
-from nnqft.stages.assemble import assemble
 from nnqft.stages.layout import Layout
-
-PRODUCT = "ensemble.zarr/"
+from nnqft.stages.pipeline import PRODUCTS
 
 
 def try_fault(finished: Path, wanted: Contents, folder: Path, name: str, turn: int) -> Row:
@@ -24,18 +22,14 @@ def try_fault(finished: Path, wanted: Contents, folder: Path, name: str, turn: i
     shutil.copytree(finished, plain, copy_function=shutil.copy2)
     damaged = {path.relative_to(plain) for path in FAULTS[name](plain, rng)}
     shutil.copytree(plain, root, copy_function=shutil.copy2)
-    try:
-        assemble(small_scan(), Layout(plain))
-        used = [f for f, data in contents(plain).items() if f.startswith(PRODUCT) and data != wanted.get(f)]
-    except (DamageError, FileNotFoundError):
-        used = []  # refused with a message
+    used = [f for stage in ("cumulants", "ensemble") for f in _used(stage, plain, wanted)]
     intact = {path: times for path, times in commits(root).items() if path.relative_to(root) not in damaged}
     try:
         resume(root)
         row.survived = 1
     except Exception as error:
         row.notes.append(f"{type(error).__name__}: {error}")
-    changed = [f for f in differences(root, wanted) if f.split("/")[2:3] != ["lost-blocks.zarr"]]
+    changed = differences(root, wanted)
     row.changed = len(changed) + len(used)
     row.recomputed = rewritten(root, intact)
     row.notes += [*changed[:3], *(f"used though damaged: {f}" for f in used[:3])]
@@ -44,12 +38,20 @@ def try_fault(finished: Path, wanted: Contents, folder: Path, name: str, turn: i
     return row
 
 
+def _used(stage: str, plain: Path, wanted: Contents) -> list[str]:
+    """Files of a product that come out otherwise when it is made of damaged files; none when these are refused."""
+    try:
+        PRODUCTS[stage](small_scan(), Layout(plain))
+    except (DamageError, FileNotFoundError):
+        return []
+    except Exception as error:  # no message of ours
+        return [f"{stage}: {type(error).__name__}: {error}"]
+    return [f for f, data in contents(plain).items() if f.startswith(f"{stage}.zarr/") and data != wanted.get(f)]
+
+
 def try_often(finished: Path, wanted: Contents, folder: Path, name: str, turns: int, seed: int) -> Row:
     """One fault some times, each at another place."""
     total = Row(name)
     for turn in range(seed, seed + turns):
-        row = try_fault(finished, wanted, folder, name, turn)
-        for key in ("tried", "survived", "changed", "recomputed"):
-            setattr(total, key, getattr(total, key) + getattr(row, key))
-        total.notes += row.notes
+        total.add(try_fault(finished, wanted, folder, name, turn))
     return total

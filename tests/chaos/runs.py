@@ -14,11 +14,10 @@ from pathlib import Path
 import psutil
 import yaml
 
-from chaos.small import CONTENT, Contents, commits, differences, rewritten
+from chaos.small import CONTENT, LARGER, Contents, Times, commits, differences, rewritten
 from chaos.table import Row
 
 TARGETS = ("results/chaos/receipts/cumulants.json",)
-LARGER = {"ensemble": CONTENT["ensemble"] | {"networks": 24_576}}  # type: ignore[operator]
 PATIENCE = 240.0
 VICTIMS = ("worker", "driver", "snakemake", "run", "group")
 NNQFT = [sys.executable, "-m", "nnqft", "run", "scan.yaml", "--", *TARGETS]
@@ -31,18 +30,37 @@ def prepare(folder: Path) -> Path:
     return folder / "results" / "chaos"
 
 
-def start(folder: Path, command: list[str] = NNQFT) -> subprocess.Popen:
+def start(folder: Path, command: list[str] = NNQFT, **environment: str) -> subprocess.Popen:
     """A run in a session of its own; its output in run.log."""
-    environment = os.environ | {"NNQFT_CLUSTER": "local:2"}
+    here = os.environ | {"NNQFT_CLUSTER": "local:2"} | environment
     with (folder / "run.log").open("w") as log:
-        return subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, env=environment, start_new_session=True)
+        return subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, env=here, start_new_session=True)
 
 
-def finish(folder: Path, row: Row, wanted: Contents, before: dict) -> None:
+def end(run: subprocess.Popen, seconds: float = PATIENCE) -> int | None:
+    """Its exit code; None when it had to be killed after so many seconds."""
+    try:
+        return run.wait(seconds)
+    except subprocess.TimeoutExpired:
+        os.killpg(run.pid, signal.SIGKILL)
+        run.wait()
+        return None
+
+
+def wait_for(run: subprocess.Popen, root: Path, blocks: int) -> None:
+    """Until so many blocks are committed, or the run has ended."""
+    deadline = time.monotonic() + PATIENCE
+    while len(commits(root)) < blocks and run.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+
+
+def finish(
+    folder: Path, row: Row, wanted: Contents, before: Times, command: list[str] = NNQFT, **environment: str
+) -> None:
     """Run again and compare."""
     row.tried += 1
     root = folder / "results" / "chaos"
-    code = start(folder).wait(PATIENCE)
+    code = end(start(folder, command, **environment))
     changed = differences(root, wanted)
     row.survived += code == 0
     row.changed += len(changed)
@@ -69,13 +87,11 @@ def kind(process: psutil.Process) -> str:
     return "snakemake" if "-m snakemake" in line else ""
 
 
-def strike(folder: Path, victim: str, number: int, after: int) -> tuple[dict, str]:
+def strike(folder: Path, victim: str, number: int, after: int) -> tuple[Times, str]:
     """Start a run, hit it after some commits, wait for its end: what was committed then, and what was wrong."""
     root = folder / "results" / "chaos"
     run = start(folder)
-    deadline = time.monotonic() + PATIENCE
-    while len(commits(root)) < after and run.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.02)
+    wait_for(run, root, after)
     family = [psutil.Process(run.pid), *psutil.Process(run.pid).children(recursive=True)] if run.poll() is None else []
     before = commits(root)
     if not family:
@@ -85,10 +101,10 @@ def strike(folder: Path, victim: str, number: int, after: int) -> tuple[dict, st
     else:
         chosen = [p for p in family if (p.pid == run.pid if victim == "run" else kind(p) == victim)]
         if not chosen:
-            run.wait(PATIENCE)
+            end(run)
             return before, f"no {victim} found"
         os.kill(chosen[0].pid, number)
-    code = run.wait(PATIENCE)
+    code = end(run)
     if (code == 0) != (victim == "worker"):
         return before, f"left with {code}: {tail(folder)}"
     _, left = psutil.wait_procs(family, timeout=60)
@@ -96,22 +112,27 @@ def strike(folder: Path, victim: str, number: int, after: int) -> tuple[dict, st
     return before, f"outlived the run: {names}" if names else ""
 
 
-def kills(folder: Path, wanted: Contents, seed: int, turns: int) -> Iterator[Row]:
+def kills(folder: Path, wanted: Contents, seed: int, turns: int) -> Iterator[Callable[[], Row]]:
     """Each process of a run by SIGKILL, the run itself also by SIGTERM and SIGINT, after a random number of commits."""
-    rng = random.Random(seed)
     strikes = [(victim, signal.SIGKILL) for victim in VICTIMS] + [("run", signal.SIGTERM), ("run", signal.SIGINT)]
-    for victim, number in strikes:
-        row = Row(f"{number.name} of {victim}, whole nnqft run")
-        for turn in range(turns):
-            here = folder / f"{victim}-{number.name}-{turn}"
-            prepare(here)
-            before, wrong = strike(here, victim, number, rng.randint(1, 400))
-            finish(here, row, wanted, before)
-            if wrong:
-                row.survived -= 1
-                row.notes.append(wrong)
-            shutil.rmtree(here)
-        yield row
+    for position, (victim, number) in enumerate(strikes):
+        rng = random.Random(seed * 100 + position)
+        yield lambda v=victim, n=number, r=rng: struck(folder, wanted, v, n, [r.randint(1, 400) for _ in range(turns)])
+
+
+def struck(folder: Path, wanted: Contents, victim: str, number: signal.Signals, moments: list[int]) -> Row:
+    """One kind of strike some times, each after so many commits."""
+    row = Row(f"{number.name} of {victim}, whole nnqft run")
+    for turn, after in enumerate(moments):
+        here = folder / f"{victim}-{number.name}-{turn}"
+        prepare(here)
+        before, wrong = strike(here, victim, number, after)
+        finish(here, row, wanted, before)
+        if wrong:
+            row.survived -= 1
+            row.notes.append(wrong)
+        shutil.rmtree(here)
+    return row
 
 
 def two_at_once(folder: Path, wanted: Contents) -> Row:
@@ -119,7 +140,7 @@ def two_at_once(folder: Path, wanted: Contents) -> Row:
     row = Row("two runs at once", tried=1)
     root = prepare(folder)
     runs = [start(folder), start(folder)]
-    codes = [run.wait(PATIENCE) for run in runs]
+    codes = [end(run) for run in runs]
     changed = differences(root, wanted)
     row.survived, row.changed, row.notes = int(codes == [0, 0]), len(changed), [str(codes), *changed]
     return row
@@ -146,7 +167,7 @@ def full_disk(folder: Path, wanted: Contents) -> Row:
         if not done:
             row.skipped = "a small file system can be mounted by root only"
             return row
-        code = start(folder).wait(PATIENCE)
+        code = end(start(folder))
         log = (folder / "run.log").read_text(errors="replace")
         said = "No space left" in log
         before = commits(root)
@@ -167,7 +188,7 @@ def read_only(folder: Path, wanted: Contents) -> Row:
             row.skipped = "a read-only mount can be made by root only"
             return row
         subprocess.run(["mount", "-o", "remount,ro,bind", str(root)], check=True)
-        code = start(folder).wait(PATIENCE)
+        code = end(start(folder))
         log = (folder / "run.log").read_text(errors="replace")
         subprocess.run(["mount", "-o", "remount,rw,bind", str(root)], check=True)
         finish(folder, row, wanted, {})
@@ -177,7 +198,7 @@ def read_only(folder: Path, wanted: Contents) -> Row:
     return row
 
 
-def others(folder: Path, wanted: Contents) -> dict[str, Callable[[], Row]]:
-    """Faults by name that are no kills."""
-    faults = {"two": two_at_once, "disk": full_disk, "read-only": read_only}
-    return {name: lambda f=fault, n=name: f(folder / n, wanted) for name, fault in faults.items()}
+def others(folder: Path, wanted: Contents) -> Iterator[Callable[[], Row]]:
+    """Faults that are no kills."""
+    for name, fault in {"two": two_at_once, "disk": full_disk, "read-only": read_only}.items():
+        yield lambda f=fault, n=name: f(folder / n, wanted)

@@ -1,9 +1,5 @@
-"""kill -9 of a driver that generates in its own process: at random moments, and at random operations on files.
+"""kill -9 of a driver that generates in its own process: at random moments, and at random operations on files."""
 
-Interpreters are forked from one that has imported everything, so that a kill costs a second and not five.
-"""
-
-import multiprocessing as mp
 import os
 import random
 import shutil
@@ -12,9 +8,12 @@ import sys
 import threading
 from pathlib import Path
 
+from chaos.children import end, start
 from chaos.small import Contents, commits, differences, generate, rewritten
 from chaos.table import Row
 
+PATIENCE = 120.0
+STUCK = 255
 WRITES = {"os.rename", "os.link", "os.mkdir", "os.remove"}
 
 
@@ -44,13 +43,9 @@ def _victim(root: str, operation: int, seconds: float) -> None:
 
 
 def run_driver(root: Path, operation: int = 0, seconds: float = 0.0) -> int:
-    """Generate in a process of its own, killed or not; its exit code."""
-    context = mp.get_context("forkserver")
-    context.set_forkserver_preload(["chaos.kills"])
-    process = context.Process(target=_victim, args=(str(root), operation, seconds))
-    process.start()
-    process.join()
-    return process.exitcode or 0
+    """Generate in a process of its own, killed or not; its exit code, STUCK for one that does not end."""
+    code = end(start(_victim, str(root), operation, seconds), PATIENCE)
+    return STUCK if code is None else code
 
 
 def random_kills(folder: Path, leaves: Contents, kills: int, seed: int) -> list[Row]:
@@ -68,7 +63,7 @@ def random_kills(folder: Path, leaves: Contents, kills: int, seed: int) -> list[
         for _ in range(rng.randint(3, 8)):
             by_time = rng.random() < 0.5
             code = (
-                run_driver(root, seconds=rng.uniform(0.02, 2.0)) if by_time else run_driver(root, rng.randint(1, 250))
+                run_driver(root, seconds=rng.uniform(0.02, 2.6)) if by_time else run_driver(root, rng.randint(1, 500))
             )
             redone = rewritten(root, before)
             if code == 0:
