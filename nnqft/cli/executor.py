@@ -47,8 +47,8 @@ def submits(name: str) -> bool:
             f"Snakemake's executor {name} submits jobs, and so would nnqft",
             "either local with the executor (profile slurm-executor), or slurm without it (profile slurm)",
         )
-    for checked in (job_cpus, job_megabytes, job_minutes):
-        checked()
+    for asked in (job_cpus, job_megabytes, job_minutes):
+        asked()
     if unused := [f"NNQFT_SLURM_{n.upper()}" for n in UNUSED if os.environ.get(f"NNQFT_SLURM_{n.upper()}")]:
         print(f"nnqft: not used with an executor: {', '.join(unused)} (see default-resources)", file=sys.stderr)
     return True
