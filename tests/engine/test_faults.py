@@ -97,7 +97,7 @@ def test_a_leaf_without_its_index_is_not_used(copy):
 
 
 def test_nothing_is_computed_from_a_damaged_product(copy):
-    chunk = next(p for p in copy.store("ensemble").glob("line/*/c/**/0") if p.is_file())
+    chunk = next(p for p in copy.root.glob("ensemble.zarr/line/*/c/**/0") if p.is_file())
     chunk.unlink()  # zarr would read missing values
     with pytest.raises(DamageError, match=r"ensemble\.zarr has contents that differ .* `nnqft run` mends it"):
         estimate_cumulants(small_scan(), copy)
