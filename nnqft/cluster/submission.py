@@ -67,12 +67,13 @@ class Workers:
         while not stop.wait(REFRESH):
             try:
                 self._threads = sum(self._client.nthreads().values())
+                given_up = not self._threads and self._given_up()
             except Exception:  # the scheduler is away: the client finds out by itself
                 continue
             now, there = time.monotonic(), there or self._threads > 0
             if self._threads:
                 seen = now
-            elif self._given_up():
+            elif given_up:
                 self._client.cancel(list(self._live))
             elif not there:
                 seen = now
@@ -137,7 +138,7 @@ class Workers:
                 completed.add(following)
 
     def _gone(self) -> ClusterLostError:
-        return ClusterLostError(f"{self._lost}; what was committed is safe: run again to go on")
+        return ClusterLostError(self._lost)
 
     def _dashboard(self) -> str:
         """A scheduler names a link even where its dashboard is off: only one that answers here counts."""

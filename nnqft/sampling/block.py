@@ -3,6 +3,7 @@
 Sums are kept separately for about 64 sub-batches of the block, so that a jackknife has enough groups however few the
 blocks. Networks are drawn in tiles that fit a core's cache, one after the other within a sub-batch; what is in memory
 is one tile and the sums, however large the block. The tiling is fixed by the content, so it never reaches the numbers.
+A device that is no CPU works on as many sub-batches at once as its memory holds (:mod:`nnqft.sampling.wide`).
 """
 
 from collections.abc import Callable
@@ -119,7 +120,9 @@ def block_statistics(
     """
     count = spec.net.units if units is None else units
     law = [jnp.asarray(a) for a in (key, x, np.float64(sigma_w), np.float64(sigma_b), centre, scale)]
-    power, largest, totals = (np.asarray(part) for part in _compiled(spec, tile_lanes(spec))(np.uint32(count), *law))
+    lanes = tile_lanes(spec)
+    run = _compiled(spec, lanes, _at_once(spec, lanes, x.shape[1]))
+    power, largest, totals = (np.asarray(part) for part in run(np.uint32(count), *law))
     tail = np.concatenate([largest.ravel(), totals])
     return Block(power, tail, spec.counts(count))
 
@@ -147,10 +150,22 @@ def tile_lanes(spec: BlockSpec) -> int:
 
 
 @lru_cache(maxsize=512)
-def _compiled(spec: BlockSpec, lanes: int) -> Callable[..., tuple[jax.Array, jax.Array, jax.Array]]:
+def _compiled(spec: BlockSpec, lanes: int, together: int) -> Callable[..., tuple[jax.Array, jax.Array, jax.Array]]:
     """The compiled block; width (of pooled features), sigma_w, sigma_b, points, key, centre and scale are traced."""
+    if together > 1:
+        from nnqft.sampling.wide import wide_block
+
+        return jax.jit(partial(wide_block, spec, lanes, together))
     options = {"xla_cpu_prefer_vector_width": 512} if jax.default_backend() == "cpu" else None
     return jax.jit(partial(_block, spec, lanes), compiler_options=options)
+
+
+def _at_once(spec: BlockSpec, lanes: int, d_in: int) -> int:
+    if jax.default_backend() == "cpu":
+        return 1
+    from nnqft.sampling.wide import at_once
+
+    return at_once(spec, lanes, d_in)
 
 
 def _block(spec: BlockSpec, lanes: int, units: jax.Array, *law: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
@@ -158,29 +173,42 @@ def _block(spec: BlockSpec, lanes: int, units: jax.Array, *law: jax.Array) -> tu
 
     The trip count is traced, so that the compiler can neither unroll the loop nor treat its body in two ways.
     """
-    pooled = spec.kind == "neurons" and any_width(spec.net)
-    filled = np.minimum((np.arange(spec.subbatches) + 1) * spec.subbatch, spec.networks)
-    sizes = jnp.asarray(np.diff(filled, prepend=0).astype(np.uint32)) * (units if pooled else jnp.uint32(1))
-    per_subbatch = (jnp.uint32(spec.subbatch) * (units if pooled else 1) + lanes - 1) // lanes
+    sizes, per_subbatch = tiling(spec, lanes, units)
 
     def one_tile(i: jax.Array, carry: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
         power, largest, totals = carry
         i = i.astype(jnp.uint32)
         b, start = i // per_subbatch, (i % per_subbatch) * lanes
-        lane = start + jnp.arange(lanes, dtype=jnp.uint32)
-        mask = lane < sizes[b]
-        network, index = (b, lane) if pooled else (b * np.uint32(spec.subbatch) + lane, None)
-        found, size = _tile(spec, network, index, sizes[0], mask, *law)
-        vector = jax.lax.optimization_barrier(jnp.concatenate([found[name] for name in spec.layout]))
-        size = jnp.where(mask if size.shape == mask.shape else jnp.repeat(mask, size.size // lanes), size, 0)
+        vector, maxima, powers = tile_sums(spec, lanes, sizes, b, start, *law)
         row = jax.lax.dynamic_index_in_dim(power, b, keepdims=False) + vector
-        slot = jnp.maximum(jax.lax.dynamic_index_in_dim(largest, b, keepdims=False), _slot_maxima(size, start))
-        powers = totals + _powers(size)
-        return power.at[b].set(row), largest.at[b].set(slot), powers
+        slot = jnp.maximum(jax.lax.dynamic_index_in_dim(largest, b, keepdims=False), maxima)
+        return power.at[b].set(row), largest.at[b].set(slot), totals + powers
 
     shape = spec.subbatches, sum(spec.layout.values())
     empty = jnp.zeros(shape), jnp.zeros((spec.subbatches, SLOTS)), jnp.zeros(4)
     return jax.lax.fori_loop(jnp.uint32(0), per_subbatch * np.uint32(spec.subbatches), one_tile, empty)
+
+
+def tiling(spec: BlockSpec, lanes: int, units: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Samples of each sub-batch (subbatches,), and the tiles that each takes."""
+    pooled = spec.kind == "neurons" and any_width(spec.net)
+    filled = np.minimum((np.arange(spec.subbatches) + 1) * spec.subbatch, spec.networks)
+    sizes = jnp.asarray(np.diff(filled, prepend=0).astype(np.uint32)) * (units if pooled else jnp.uint32(1))
+    return sizes, (jnp.uint32(spec.subbatch) * (units if pooled else 1) + lanes - 1) // lanes
+
+
+def tile_sums(
+    spec: BlockSpec, lanes: int, sizes: jax.Array, b: jax.Array, start: jax.Array, *law: jax.Array
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """The tile of sub-batch b that begins at a sample: sums (total,), slot maxima (SLOTS,), powers of sizes (4,)."""
+    pooled = spec.kind == "neurons" and any_width(spec.net)
+    lane = start + jnp.arange(lanes, dtype=jnp.uint32)
+    mask = lane < sizes[b]
+    network, index = (b, lane) if pooled else (b * np.uint32(spec.subbatch) + lane, None)
+    found, size = _tile(spec, network, index, sizes[0], mask, *law)
+    vector = jax.lax.optimization_barrier(jnp.concatenate([found[name] for name in spec.layout]))
+    size = jnp.where(mask if size.shape == mask.shape else jnp.repeat(mask, size.size // lanes), size, 0)
+    return vector, _slot_maxima(size, start), _powers(size)
 
 
 def _tile(
