@@ -1,16 +1,22 @@
 """What is there and what is missing: the state of a scan's files, without computing anything."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nnqft.sampling.unit import Unit
 from nnqft.spec.model import Scan
 from nnqft.stages.layout import STAGES, Layout, measurements
 from nnqft.stages.work import Work, all_work
 from nnqft.storage.files import SealError, read_sealed
+from nnqft.storage.leafarrays import Arrays
 from nnqft.storage.leafstore import LeafStore
+
+Read = Callable[[int, int, Arrays], NDArray[np.bool_]]
+"""Which of the first blocks of a row are there."""
 
 
 @dataclass(frozen=True)
@@ -77,25 +83,27 @@ def stage_status(scan: Scan, layout: Layout) -> dict[str, str]:
 def _leaf_status(work: Work, layout: Layout, thorough: bool) -> list[CellStatus]:
     finished, budget = receipted(work, layout), work.budget
     store = layout.leaf(work.leaf.name)
-    rows = store.rows()
+    rows, arrays = store.rows(), store.arrays()
+
+    read = store.committed if not thorough else store.unchanged if finished else store.whole
 
     def state(unit: Unit) -> CellStatus:
         least, most = (finished.get(unit.identity, blocks) for blocks in (budget.pilot, budget.most))
-        one = _cell_status(unit, store, rows, least, most, thorough)
+        one = _cell_status(unit, store, rows, arrays, least, most, read)
         return replace(one, measurement=work.measurement, leaf=work.leaf.name)
 
     return store.data.many(state, work.leaf.cells)
 
 
 def _cell_status(
-    cell: Unit, store: LeafStore, rows: dict[str, Any], wanted: int, most: int, thorough: bool
+    cell: Unit, store: LeafStore, rows: dict[str, Any], arrays: Arrays, wanted: int, most: int, read: Read
 ) -> CellStatus:
     done = corrupt = 0
     if cell.identity in rows:
         row = rows[cell.identity].index
-        marks = store.marked(row, store.blocks(most))
+        marks = store.marked(row, most, arrays)
         wanted = max(wanted, int(np.flatnonzero(marks)[-1]) + 1 if marks.any() else 0)
-        done = int((store.whole(row, wanted) if thorough else store.committed(row, wanted)).sum())
+        done = int(read(row, wanted, arrays).sum())
         corrupt = int(marks.sum()) - done
     return CellStatus(cell.label, cell.width, done, wanted - done - corrupt, corrupt, done * cell.block)
 

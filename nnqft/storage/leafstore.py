@@ -107,11 +107,25 @@ class LeafStore:
                 found[name].append(values[name])
         return {name: np.stack(values) for name, values in found.items()}
 
-    def whole(self, row: int, blocks: int) -> NDArray[np.bool_]:
+    def arrays(self) -> Arrays:
+        """The arrays as their metadata describe them now; for who asks about many cells of a leaf at rest."""
+        return sound_arrays(self._group)
+
+    def whole(self, row: int, blocks: int, arrays: Arrays | None = None) -> NDArray[np.bool_]:
         """Which of the first `blocks` blocks are committed and intact: all chunks are read."""
-        arrays = sound_arrays(self._group)
+        arrays = self.arrays() if arrays is None else arrays
         whole = self.data.many(lambda block: _read_block(arrays, row, block) is not None, range(blocks))
         return np.array(whole, dtype=bool)
+
+    def unchanged(self, row: int, blocks: int, arrays: Arrays | None = None) -> NDArray[np.bool_]:
+        """Which of the first `blocks` blocks are what was written, by their checksums: enough where a receipt says that
+        they were good then.
+        """
+        arrays = self.arrays() if arrays is None else arrays
+        there = np.zeros(blocks, dtype=bool)
+        room = _room(arrays, blocks)
+        there[:room] = self.data.many(lambda b: all(arrays[name].unchanged(row, b) for name in ARRAYS), range(room))
+        return there
 
     def good(self, row: int, blocks: int) -> tuple[NDArray[np.bool_], list[str]]:
         """:meth:`whole`, and the digest of each block (empty where it is not)."""
@@ -139,9 +153,9 @@ class LeafStore:
         """Whether one block is committed and passes its checks."""
         return _read_block(sound_arrays(self._group), row, block) is not None
 
-    def committed(self, row: int, blocks: int) -> NDArray[np.bool_]:
+    def committed(self, row: int, blocks: int, arrays: Arrays | None = None) -> NDArray[np.bool_]:
         """Which of the first `blocks` blocks carry their commit mark, with files for the rest (reads counts only)."""
-        arrays = sound_arrays(self._group)
+        arrays = self.arrays() if arrays is None else arrays
         marks = np.zeros(blocks, dtype=bool)
 
         def mark(block: int) -> bool:
@@ -152,17 +166,11 @@ class LeafStore:
         marks[:room] = self.data.many(mark, range(room))
         return marks
 
-    def marked(self, row: int, blocks: int) -> NDArray[np.bool_]:
-        """Which of the first `blocks` blocks have a file for their commit mark, sound or not."""
-        arrays = sound_arrays(self._group)
-        room = _room(arrays, blocks)
-        marks = np.zeros(blocks, dtype=bool)
-        marks[:room] = self.data.many(lambda block: arrays["count"].exists(row, block), range(room))
-        return marks
-
-    def blocks(self, most: int) -> int:
-        """Blocks that there is room for, at most so many; none when the metadata are damaged."""
-        return _room(sound_arrays(self._group), most)
+    def marked(self, row: int, most: int, arrays: Arrays | None = None) -> NDArray[np.bool_]:
+        """Which blocks have a file for their commit mark, sound or not: as many as there is room for, or `most`."""
+        arrays = self.arrays() if arrays is None else arrays
+        there = self.data.many(lambda block: arrays["count"].exists(row, block), range(_room(arrays, most)))
+        return np.array(there, dtype=bool)
 
     def sweep(self) -> None:
         """Remove what writers that were killed left half-written (driver only, under the lock)."""

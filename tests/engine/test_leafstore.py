@@ -59,6 +59,7 @@ def test_every_damage_to_any_chunk_is_found(store, name, damage):
     else:
         path.write_bytes(data[:10] + bytes([data[10] ^ 1]) + data[11:])
     assert store.good(0, 3)[0].tolist() == [True, False, True]
+    assert store.unchanged(0, 3).tolist() == [True, False, True]
     with pytest.raises(CorruptBlockError, match="block 1 of row 0"):
         store.read(0, range(3))
 
