@@ -111,7 +111,9 @@ def test_a_scheduler_that_was_killed_is_told_as_such(tmp_path, monkeypatch):
         dask.scheduler.kill()
         dask.scheduler.wait()
         for lost in (tasks, workers.run(time.sleep, [(0.0,)])):
-            with pytest.raises(ClusterLostError, match="^the cluster is gone; what was committed is safe: run again to go on$"):
+            with pytest.raises(
+                ClusterLostError, match=r"^the cluster is gone; what was committed is safe: run again to go on$"
+            ):
                 next(lost)
 
 
