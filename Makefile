@@ -17,7 +17,7 @@ test-slow: $(VENV)/.test $(VENV)/.s3
 
 # A SLURM of one node is started for it, as root; what is not installed is, with apt-get. Its parts wait more than they
 # compute: four processes, each with a SLURM of its own.
-test-slurm: $(VENV)/.test
+test-slurm: $(VENV)/.slurm
 	tests/slurm/install
 	NNQFT_TEST_SLURM=1 $(BIN)/python -m pytest -n 4 --dist worksteal --timeout 900 -m slurm -rP tests/slurm
 
@@ -59,7 +59,12 @@ $(VENV)/.s3: requirements-s3.lock workflow/install $(VENV)/.test
 	PYTHON=$(PYTHON) workflow/install $(VENV)/s3 requirements-s3.lock bare
 	touch $@
 
-# New versions: needs uv.
+# Snakemake's slurm executor: not with the rest, because every Snakemake would import it, for a second or two.
+$(VENV)/.slurm: requirements-slurm.lock $(VENV)/.test
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements-slurm.lock
+	touch $@
+
+# New versions: needs uv. (requirements-slurm.lock: the two snakemake-executor-plugin-* of `--extra slurm`.)
 lock:
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --upgrade \
 	  pyproject.toml -o requirements.lock

@@ -101,6 +101,7 @@ def test_when_every_worker_has_gone_the_run_ends(monkeypatch):
         worker.wait()
 
 
+@pytest.mark.slow
 def test_a_scheduler_that_was_killed_is_told_as_such(tmp_path, monkeypatch):
     """Also where a task had ended and only its result was to be fetched, and for whoever comes later."""
     monkeypatch.setattr("nnqft.cluster.submission.PATIENCE", "2s")

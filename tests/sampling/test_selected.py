@@ -88,7 +88,7 @@ def test_sixty_four_points_stay_within_the_memory_estimate(kind, depth):
     a = architecture(GRID, "erf", depth, sigma_b=0.3)
     spec = canonical(BlockSpec(network(a, 10, "conditional", "float32"), kind, 64, 16_384, 4, PAIRS))
     law = np.zeros(2, np.uint32), GRID, np.float64(1), np.float64(0.3), np.zeros(2080), np.ones(2080)
-    compiled = _compiled(spec, tile_lanes(spec)).lower(np.uint32(10), *map(jax.numpy.asarray, law)).compile()
+    compiled = _compiled(spec, tile_lanes(spec), 1).lower(np.uint32(10), *map(jax.numpy.asarray, law)).compile()
     used = compiled.memory_analysis()
     assert used.temp_size_in_bytes + used.output_size_in_bytes < memory(spec) < 64 * 2**20 < MEMORY_LIMIT
 

@@ -39,10 +39,10 @@ def slow(*values):
     ],
 )
 def test_the_same_sums_whatever_is_done_together(kind, precision, tolerance, monkeypatch):
-    s = spec(kind, precision)
+    s = spec(kind, precision, order=4)
     one = drawn(s, 1, monkeypatch)
     scale = np.abs(one.moments).max(axis=0)
-    for together in (5, s.subbatches):  # 5 does not divide their number
+    for together in (5,) if kind == "marginal" else (5, s.subbatches):  # 5 does not divide their number
         some = drawn(s, together, monkeypatch)
         assert (some.count == one.count).all()
         assert (np.abs(some.moments - one.moments) <= tolerance * scale).all()
@@ -65,6 +65,7 @@ def test_memory_grows_with_what_is_done_together_and_no_faster():
     assert 4 * one < many < 20 * one
 
 
+@pytest.mark.slow
 def test_a_device_with_memory_takes_more(monkeypatch):
     s = spec("marginal", networks=4096, order=4)
     lanes = tile_lanes(s)
