@@ -10,6 +10,7 @@ import logging
 import os
 import random
 import shutil
+import signal
 import tempfile
 import time
 from collections.abc import Iterator
@@ -36,6 +37,9 @@ def main() -> int:
     options.groups = set(options.only.split(",") if options.only else SMALL + WHOLE)
     if unknown := options.groups - set(SMALL + WHOLE):
         parser.error(f"--only: {', '.join(sorted(unknown))}: no such group")
+    signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # a job in a shell's background ignores it, and so would runs
     logging.getLogger("nnqft").setLevel(logging.ERROR)
     begun, rows = time.monotonic(), []
     print(HEADER, flush=True)
