@@ -39,7 +39,7 @@ def main() -> int:
         parser.error(f"--only: {', '.join(sorted(unknown))}: no such group")
     signal.signal(
         signal.SIGINT, signal.default_int_handler
-    )  # a job in a shell's background ignores it, and so would runs
+    )  # a shell's background jobs ignore it, and so would runs
     logging.getLogger("nnqft").setLevel(logging.ERROR)
     begun, rows = time.monotonic(), []
     print(HEADER, flush=True)
