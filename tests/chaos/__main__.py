@@ -37,9 +37,7 @@ def main() -> int:
     options.groups = set(options.only.split(",") if options.only else SMALL + WHOLE)
     if unknown := options.groups - set(SMALL + WHOLE):
         parser.error(f"--only: {', '.join(sorted(unknown))}: no such group")
-    signal.signal(
-        signal.SIGINT, signal.default_int_handler
-    )  # a shell's background jobs ignore it, and so would runs
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it, and so would runs
     logging.getLogger("nnqft").setLevel(logging.ERROR)
     begun, rows = time.monotonic(), []
     print(HEADER, flush=True)
