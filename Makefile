@@ -64,7 +64,7 @@ $(VENV)/.slurm: requirements-slurm.lock $(VENV)/.test
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements-slurm.lock
 	touch $@
 
-# New versions: needs uv. (requirements-slurm.lock: the two snakemake-executor-plugin-* of `--extra slurm`.)
+# New versions: needs uv.
 lock:
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --upgrade \
 	  pyproject.toml -o requirements.lock
@@ -72,6 +72,8 @@ lock:
 	  --extra test -c requirements.lock pyproject.toml -o requirements-test.lock
 	printf 'flask\nflask-cors\nmoto[s3]\n' | uv pip compile --universal --python-version 3.11 --generate-hashes --no-header \
 	  --no-emit-index-url --no-annotate --upgrade - -o requirements-s3.lock
+	printf 'snakemake-executor-plugin-slurm\nsnakemake-executor-plugin-slurm-jobstep\n' | uv pip compile --no-deps --universal \
+	  --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate --upgrade - -o requirements-slurm.lock
 
 clean:
 	rm -rf $(VENV) .snakemake .pytest_cache .ruff_cache .hypothesis

@@ -5,6 +5,7 @@ The files are zarr's, byte for byte: little-endian numbers, zstd, then a crc32c 
 opening an array; scans of thousands of small blocks would spend their time there.
 """
 
+import errno
 import math
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
@@ -58,7 +59,13 @@ class ChunkedArray:
 
     def _body(self, row: int, block: int) -> bytes | None:
         """The compressed values of a chunk, if they are what was written and as many as there should be."""
-        if (content := self.place.get(self.key(row, block))) is None:
+        try:
+            content = self.place.get(self.key(row, block))
+        except OSError as error:
+            if error.errno != errno.EIO:  # a bad sector is damage; no permission, or no answer, is not
+                raise
+            return None
+        if content is None:
             return None
         body = content[:-4]
         if len(content) < 5 or google_crc32c.value(body) != int.from_bytes(content[-4:], "little"):

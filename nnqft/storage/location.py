@@ -9,11 +9,11 @@ import secrets
 from pathlib import Path
 
 from nnqft.core.errors import InputError
-from nnqft.storage.files import read_sealed, sealed, unsealed, write_sealed
+from nnqft.storage.files import locked, read_sealed, sealed, unsealed, write_sealed
 from nnqft.storage.objects import Objects, objects
 from nnqft.storage.place import Folder, Place
 
-POINTER, OWNER = "store.json", "owner.json"
+POINTER, OWNER, LOCK = "store.json", "owner.json", ".store.lock"
 
 
 def located(root: Path, store: str = "") -> Place:
@@ -45,24 +45,30 @@ def claim(root: Path, store: str, take: bool = False) -> None:
 
     Raises:
         InputError: when they are another folder's; see also :func:`located`.
+        TimeoutError: when another process of this folder does not get through.
         OSError: when the object store does not answer.
     """
     place = located(root, store)
     if not isinstance(place, Objects):
         return
-    known = _pointer(root)
-    owner = known["owner"] if known else secrets.token_hex(8)
-    mark = sealed({"owner": owner})
-    if not (place.create(OWNER, mark) or _owner(place) == owner):
-        if not take:
-            raise InputError(
-                str(place),
-                "belongs to another results folder",
-                "use another name or prefix; or, when no run of that folder is under way, set NNQFT_STORE_TAKE=1 once",
-            )
-        place.put(OWNER, mark)
-    if not known:
-        write_sealed(root / POINTER, {"store": place.base, "owner": owner})
+    with locked(root / LOCK, patience=60):  # jobs of one run may come at once
+        known = _pointer(root)
+        owner = known["owner"] if known else secrets.token_hex(8)
+        mark = sealed({"owner": owner})
+        if not known:  # before the objects have an owner: who is killed between the two is known again
+            write_sealed(root / POINTER, {"store": place.base, "owner": owner})
+        if place.create(OWNER, mark) or _owner(place) == owner:
+            return
+        if take:
+            place.put(OWNER, mark)
+            return
+        if not known:
+            (root / POINTER).unlink()
+    raise InputError(
+        str(place),
+        "belongs to another results folder",
+        "use another name or prefix; or, when no run of that folder is under way, set NNQFT_STORE_TAKE=1 once",
+    )
 
 
 def _pointer(root: Path) -> dict[str, str]:

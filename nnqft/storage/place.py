@@ -95,13 +95,11 @@ class Folder(Place):
         return self.path
 
     def get(self, key: str) -> bytes | None:
-        """What is there, or None where there is no file, or none that can be read; PermissionError where it may not."""
+        """What is there, or None where there is no file; OSError where it cannot be read: that is not the same."""
         try:
             with open(f"{self.path}/{key}", "rb") as stream:  # noqa: PTH123 - a Path costs more than the call
                 return stream.read()
-        except PermissionError:
-            raise
-        except OSError:
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             return None
 
     def put(self, key: str, content: bytes) -> None:

@@ -1,5 +1,6 @@
 """One leaf's store: commits, damage, growth."""
 
+import errno
 import json
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 
 from nnqft.storage.files import locked, write_json
 from nnqft.storage.leafstore import CorruptBlockError, LeafStore
+from nnqft.storage.place import Folder
 
 SHAPES = {"moments": (4, 6), "tail": (5,), "count": (4,)}
 COUNT = np.full(4, 8, dtype=np.int64)
@@ -143,3 +145,26 @@ def test_what_killed_writers_left_is_swept(store):
     store.sweep()
     assert not [p for p in store.folder.rglob("*") if p.suffix in (".partial", ".tmp")]
     assert store.good(0, 3)[0].all()
+
+
+def test_a_disk_that_cannot_be_read_is_damage_to_a_chunk_and_never_a_lost_index(store, monkeypatch):
+    """Blocks are set aside when the index is lost: not for an error that may pass."""
+    get = Folder.get
+
+    def failing(number, match):
+        def read(place, key):
+            if match in f"{place}/{key}":
+                raise OSError(number, "no")
+            return get(place, key)
+
+        return read
+
+    monkeypatch.setattr(Folder, "get", failing(errno.EIO, "/moments/c/0/1"))
+    assert store.good(0, 3)[0].tolist() == [True, False, True]
+    for number, match in ((errno.EACCES, "/moments/c/0/1"), (errno.EIO, "/index"), (errno.ESTALE, "/index")):
+        monkeypatch.setattr(Folder, "get", failing(number, match))
+        with pytest.raises(OSError, match="no"):
+            store.rows() if "index" in match else store.good(0, 3)
+    with pytest.raises(OSError, match="no"):
+        store.grow({"a": 1}, [entry("z")], 3, SHAPES)
+    assert not (store.folder / "lost-blocks.zarr").exists()

@@ -8,7 +8,8 @@ from nnqft.core.errors import InputError
 from nnqft.storage import objects as module
 from nnqft.storage.leafstore import LeafStore
 from nnqft.storage.location import claim, located
-from nnqft.storage.objects import objects
+from nnqft.storage.objects import Objects, objects
+from nnqft.storage.place import Folder
 
 
 def test_two_folders_never_share_the_objects_of_a_scan(url, tmp_path):
@@ -33,6 +34,33 @@ def test_two_folders_never_share_the_objects_of_a_scan(url, tmp_path):
     claim(other, "")
     with pytest.raises(InputError, match="NNQFT_STORE_TAKE=1"):
         claim(folders[owner], url)
+
+
+def test_jobs_of_one_folder_that_come_at_once_are_one_owner(url, tmp_path):
+    folder = tmp_path / "small"
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(lambda _: claim(folder, url), range(6)))
+    assert str(located(folder)) == f"{url}/small"
+
+
+def test_who_was_killed_while_claiming_goes_on(url, tmp_path, monkeypatch):
+    folder = tmp_path / "small"
+    create = Objects.create
+    before, after = (lambda *_: 1 / 0), (lambda *a: create(*a) and 1 / 0)
+    for killed in (before, after):  # the objects have an owner; the second time without a word of it
+        with monkeypatch.context() as patch:
+            patch.setattr(Objects, "create", killed)
+            with pytest.raises(ZeroDivisionError):
+                claim(folder, url)
+    claim(folder, url)
+    assert str(located(folder)) == f"{url}/small"
+
+
+def test_a_refused_folder_is_as_it_was(url, tmp_path):
+    claim(tmp_path / "first" / "small", url)
+    with pytest.raises(InputError, match="belongs to another"):
+        claim(tmp_path / "second" / "small", url)
+    assert located(tmp_path / "second" / "small") == Folder(str(tmp_path / "second" / "small"))
 
 
 def test_a_store_that_does_not_answer_is_an_error_and_never_an_empty_one(monkeypatch, tmp_path):
