@@ -10,6 +10,12 @@ from nnqft.core.packing import multisets
 from nnqft.nets.influence import sum_over_pairings
 
 
+@partial(jax.jit, static_argnums=0)
+def features(net, key, networks, x, sigma_w, sigma_b):
+    """What ``net.features`` gives; compiled once for arguments of the same shapes."""
+    return net.features(key, networks, x, sigma_w, sigma_b)
+
+
 def kernels(net, x, networks, sigma, key, batches=64):
     """Packed covariances of the output, (batches, networks / batches, P), of networks 0, 1, ..., networks - 1."""
     size = networks // batches

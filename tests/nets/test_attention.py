@@ -32,7 +32,7 @@ def attention(width=1, sampler="conditional", tokens=3, **options):
 
 
 def drawn(net, numbers, x):
-    return jax.jit(lambda network: net.features(KEY, network, x, *UNIT).units)(jnp.array(numbers, dtype=jnp.uint32))
+    return shared.features(net, KEY, jnp.array(numbers, dtype=jnp.uint32), x, *UNIT).units
 
 
 def measured(net, x, networks):
@@ -142,7 +142,9 @@ def test_draws_agree_with_the_averages(options):
     assert agree(fourth, (4 * known.values[4][0], 0))
 
 
-@pytest.mark.parametrize("options", [{}, {"keys": 3, "readout": "vector"}, TIED | {"keys": 9}])
+@pytest.mark.parametrize(
+    "options", [{}, {"keys": 3, "readout": "vector"}, pytest.param(TIED | {"keys": 9}, marks=pytest.mark.slow)]
+)
 def test_conditional_draws_have_the_law_of_the_weights(options):
     """Four tokens of seven components; finite keys below and above the four dimensions that the tokens span."""
     nets = [attention(8, sampler, 2, values=2, **options) for sampler in ("conditional", "weights")]

@@ -71,7 +71,7 @@ def convolutional(depth=1, width=8, sampler="conditional", activation="erf", **o
 
 
 def drawn(net, numbers, x):
-    return jax.jit(lambda network: net.features(KEY, network, x, *SIGMA).units)(jnp.array(numbers, dtype=jnp.uint32))
+    return shared.features(net, KEY, jnp.array(numbers, dtype=jnp.uint32), x, *SIGMA).units
 
 
 def measured(net, x, networks):
@@ -126,7 +126,7 @@ def test_images_are_known_with_an_error():
     assert agree((8 * known.values[4][0], 8 * known.errors[4][0]), quartic(net, x, *SIGMA, paths=2**17))
 
 
-@pytest.mark.parametrize("readout", ["vector", "pool"])
+@pytest.mark.parametrize("readout", ["vector", pytest.param("pool", marks=pytest.mark.slow)])
 def test_conditional_draws_have_the_law_of_the_weights(readout):
     """Zero padding, two layers, N = 8: 15 preactivations a channel against 25 weights."""
     found = [measured(of_row(("zero", 1, 2, readout), 8, s)[0], SIGNALS, 2**15) for s in ("conditional", "weights")]

@@ -122,7 +122,9 @@ def test_gram_matrix_in_parts_that_the_cache_holds(monkeypatch, rows):
     np.testing.assert_allclose(jax.jit(factor.gram)(x), exact, atol=1e-12)
 
 
-@pytest.mark.parametrize(("networks", "k", "n"), [(20, 40, 3), (20, 3, 6), (20, 30, 18)])
+@pytest.mark.parametrize(
+    ("networks", "k", "n"), [pytest.param(20, 40, 3, marks=pytest.mark.slow), (20, 3, 6), (20, 30, 18)]
+)
 def test_layer_is_neurons_of_the_stacked_matrix(networks, k, n):
     features = np.random.default_rng(4).normal(size=(networks, k, n))
     network = jnp.arange(networks, dtype=jnp.uint32)

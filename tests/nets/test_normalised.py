@@ -42,7 +42,9 @@ def test_norms_of_the_table():
         assert net.independence == "none"
 
 
-@pytest.mark.parametrize(("activation", "norm"), [("erf", "rms"), ("gelu", "layer"), ("relu", "layer")])
+@pytest.mark.parametrize(
+    ("activation", "norm"), [("erf", "rms"), pytest.param("gelu", "layer", marks=pytest.mark.slow), ("relu", "layer")]
+)
 def test_leading_order_of_norms_from_influence_functions(activation, norm):
     net = mlp(activation, norm=norm, layer_widths=(1, 2))
     value, error = quartic(net, X, *SIGMA, paths=32_768)

@@ -105,7 +105,7 @@ def test_untied_net_with_input_at_first_is_a_perceptron(steps, options):
     assert np.all(np.abs(value - 5 * known.values[4][0]) < 4 * error)
 
 
-@pytest.mark.parametrize("options", [EACH, FIRST, TWIN])
+@pytest.mark.parametrize("options", [EACH, pytest.param(FIRST, marks=pytest.mark.slow), TWIN])
 def test_both_samplers_have_one_law(options):
     found = [measured(recurrent(sampler=s, **options), X, 2**15) for s in Recurrent.samplers]
     for one, other in zip(*found, strict=True):

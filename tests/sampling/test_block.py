@@ -41,7 +41,7 @@ def named(s, found):
 
 def features(s, x=LINE):
     numbers = jnp.arange(s.networks, dtype=jnp.uint32)
-    return s.net.features(jnp.asarray(KEY), numbers, jnp.asarray(x), *map(jnp.float64, SIGMA))
+    return jax.jit(s.net.features)(jnp.asarray(KEY), numbers, jnp.asarray(x), *map(jnp.float64, SIGMA))
 
 
 def wick(X, order):
@@ -53,7 +53,7 @@ def wick(X, order):
 def test_sums_of_kernels_are_those_of_the_networks_one_by_one(networks, width):
     s = spec(width=width, networks=networks, order=8)
     found = run(s)
-    K = np.asarray(s.net.kernel(features(s).units, *SIGMA))
+    K = np.asarray(jax.jit(s.net.kernel)(features(s).units, *SIGMA))
     X, left, right = pack(K), *np.triu_indices(6)
     expected = {"first": X.sum(0), "second": (X[:, left] * X[:, right]).sum(0), "third": wick(X, 6).sum(0)}
     expected["fourth"] = wick(X, 8).sum(0)
@@ -69,16 +69,15 @@ def test_sums_of_kernels_are_those_of_the_networks_one_by_one(networks, width):
 def test_slots_hold_the_largest_of_equal_classes():
     s = spec(networks=64 * 48)
     found = run(s)
-    X = pack(np.asarray(s.net.kernel(features(s).units, *SIGMA)))
+    X = pack(np.asarray(jax.jit(s.net.kernel)(features(s).units, *SIGMA)))
     size = np.sqrt((X**2).mean(axis=1)).reshape(64, 3, 16)
     np.testing.assert_allclose(found.tail[: s.slots].reshape(64, 16), size.max(axis=1), rtol=1e-5)
 
 
 def test_products_of_outputs_are_summed_around_zero():
     s = spec("product")
-    f = s.net.output(jnp.asarray(KEY), jnp.arange(1024, dtype=jnp.uint32), features(s).units, *map(jnp.float64, SIGMA))[
-        :, 0
-    ]
+    numbers, scales = jnp.arange(1024, dtype=jnp.uint32), map(jnp.float64, SIGMA)
+    f = jax.jit(s.net.output)(jnp.asarray(KEY), numbers, features(s).units, *scales)[:, 0]
     found = named(s, run(s))
     third = np.asarray(f)[:, multisets(3, 6)].prod(axis=-1).sum(axis=0)
     np.testing.assert_allclose(found["third"], 15 * third, rtol=1e-5)
@@ -117,7 +116,7 @@ def test_pooled_neurons_have_the_law_of_the_network_at_every_width():
 
 
 @pytest.mark.parametrize("kind", ["neurons", "total", "marginal", "product"])
-@pytest.mark.parametrize("order", [2, 4])
+@pytest.mark.parametrize("order", [pytest.param(2, marks=pytest.mark.slow), 4])
 def test_lower_orders_store_the_same_sums(kind, order):
     depth = 1 if kind == "neurons" else 2
     whole, part = (spec(kind, depth=depth, order=o) for o in (6, order))
