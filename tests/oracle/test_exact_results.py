@@ -123,8 +123,9 @@ def test_gauss_coupling_is_flagged_as_untrusted(hms):
 
 @pytest.mark.parametrize(
     ("nets", "widths"),
-    [(NETS, [5, 20]), pytest.param({"erf3": NETS["erf"] | {"depth": 3}}, [5], marks=pytest.mark.slow)],
+    [(NETS, [5, 20]), ({"erf3": NETS["erf"] | {"depth": 3}}, [5])],
 )
+@pytest.mark.slow
 def test_the_plain_sampler_with_the_product_estimator_agrees(tmp_path, nets, widths):
     _, default = measured(tmp_path / "a", 2, nets, widths, 131_072)
     _, plain = measured(tmp_path / "b", 3, nets, widths, 262_144, sampler="weights", estimator="product")
@@ -139,6 +140,7 @@ def test_the_plain_sampler_with_the_product_estimator_agrees(tmp_path, nets, wid
             assert np.abs(pulls[np.isfinite(pulls)]).max(initial=0) < 5
 
 
+@pytest.mark.slow
 def test_deep_networks_approach_the_leading_order(tmp_path):
     """tanh, three layers: N G4c at N = 64 against leading 1/N; the remainder is O(1/N)."""
     net = {"tanh3": {"activation": "tanh", "depth": 3, "sigma_w": 1.3, "sigma_b": 0.3, "points": "erf-line"}}
