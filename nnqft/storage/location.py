@@ -57,18 +57,17 @@ def claim(root: Path, store: str, take: bool = False) -> None:
         mark = sealed({"owner": owner})
         if not known:  # before the objects have an owner: who is killed between the two is known again
             write_sealed(root / POINTER, {"store": place.base, "owner": owner})
-        if place.create(OWNER, mark) or _owner(place) == owner:
-            return
-        if take:
+        try:
+            if place.create(OWNER, mark) or _owner(place) == owner:
+                return
+            if not take:
+                remedy = "use another name or prefix; or, when no run of it is under way, set NNQFT_STORE_TAKE=1 once"
+                raise InputError(str(place), "belongs to another results folder", remedy)
             place.put(OWNER, mark)
-            return
-        if not known:
-            (root / POINTER).unlink()
-    raise InputError(
-        str(place),
-        "belongs to another results folder",
-        "use another name or prefix; or, when no run of that folder is under way, set NNQFT_STORE_TAKE=1 once",
-    )
+        except (InputError, OSError):  # the next try may name another store
+            if not known:
+                (root / POINTER).unlink()
+            raise
 
 
 def _pointer(root: Path) -> dict[str, str]:

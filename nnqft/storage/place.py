@@ -19,6 +19,9 @@ from nnqft.storage.files import alive, locked, write_bytes
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+ABSENT = FileNotFoundError, NotADirectoryError
+"""Other errors say that something cannot be read, which does not mean that it is not there."""
+
 
 class Place(ABC):
     """Plain data: it can travel to a worker. `str` of it is what messages name."""
@@ -95,11 +98,11 @@ class Folder(Place):
         return self.path
 
     def get(self, key: str) -> bytes | None:
-        """What is there, or None where there is no file; OSError where it cannot be read: that is not the same."""
+        """What is there, or None where there is no file; OSError where it cannot be read."""
         try:
             with open(f"{self.path}/{key}", "rb") as stream:  # noqa: PTH123 - a Path costs more than the call
                 return stream.read()
-        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        except (*ABSENT, IsADirectoryError):
             return None
 
     def put(self, key: str, content: bytes) -> None:
@@ -127,14 +130,14 @@ class Folder(Place):
         """Bytes of the file."""
         try:
             return os.stat(f"{self.path}/{key}").st_size  # noqa: PTH116
-        except OSError:
+        except ABSENT:
             return 0
 
     def state(self, key: str) -> Hashable:
         """Time of writing, size and inode."""
         try:
             found = os.stat(f"{self.path}/{key}")  # noqa: PTH116
-        except OSError:
+        except ABSENT:
             return None
         return found.st_mtime_ns, found.st_size, found.st_ino
 

@@ -1,6 +1,7 @@
 """Whose the objects are; object stores that do not answer, and URLs that name none."""
 
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -54,6 +55,15 @@ def test_who_was_killed_while_claiming_goes_on(url, tmp_path, monkeypatch):
                 claim(folder, url)
     claim(folder, url)
     assert str(located(folder)) == f"{url}/small"
+
+
+def test_a_store_that_did_not_answer_is_not_kept(url, tmp_path, monkeypatch):
+    """As after a URL with a typing error."""
+    with monkeypatch.context() as patch:
+        patch.setattr(Objects, "create", lambda *_: Path("/no such file").stat())
+        with pytest.raises(OSError, match="no such file"):
+            claim(tmp_path / "small", f"{url}/typo")
+    claim(tmp_path / "small", url)
 
 
 def test_a_refused_folder_is_as_it_was(url, tmp_path):
