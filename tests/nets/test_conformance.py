@@ -91,8 +91,8 @@ def test_a_network_depends_on_its_key_and_number_alone(case):
     a = example(case)
     for sampler in network(a, 6).samplers[:2]:
         together = np.asarray(draw(a, 6, range(8), sampler)[1].units)
-        elsewhere = np.asarray(draw(a, 6, [900, 5, 31, 2**31, 2, 77, 8, 9], sampler)[1].units)
-        np.testing.assert_allclose(elsewhere[[1, 4]], together[[5, 2]], rtol=1e-5, atol=1e-6)
+        alone = np.asarray(draw(a, 6, [5, 2], sampler)[1].units)
+        np.testing.assert_allclose(alone, together[[5, 2]], rtol=1e-5, atol=1e-6)
         other = np.asarray(draw(a, 6, range(8), sampler, KEY + 1)[1].units)
         spread = together.std(axis=0).max()
         assert np.abs(other - together).max() > 0.1 * spread

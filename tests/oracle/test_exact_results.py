@@ -123,9 +123,8 @@ def test_gauss_coupling_is_flagged_as_untrusted(hms):
 
 @pytest.mark.parametrize(
     ("nets", "widths"),
-    [(NETS, [5, 20]), ({"erf3": NETS["erf"] | {"depth": 3}}, [5])],
+    [(NETS, [5, 20]), pytest.param({"erf3": NETS["erf"] | {"depth": 3}}, [5], marks=pytest.mark.slow)],
 )
-@pytest.mark.slow
 def test_the_plain_sampler_with_the_product_estimator_agrees(tmp_path, nets, widths):
     _, default = measured(tmp_path / "a", 2, nets, widths, 131_072)
     _, plain = measured(tmp_path / "b", 3, nets, widths, 262_144, sampler="weights", estimator="product")

@@ -2,13 +2,10 @@
 
 from pathlib import Path
 
-import pytest
-
 from nnqft.report.networks import text
 
 PAGE = Path(__file__).parents[2] / "docs" / "networks.md"
 
 
-@pytest.mark.slow
 def test_the_committed_page_is_in_step():
     assert PAGE.read_text(encoding="utf-8") == text(), "run: python -m nnqft.report.networks > docs/networks.md"
